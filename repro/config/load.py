@@ -1,0 +1,185 @@
+"""Read and check ``config.yaml``."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from repro.config.options import Option, Problems, check, merge
+from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
+from repro.errors import ReproError
+
+RESERVED_GROUPS = ("all", "report", "train", "track")
+KEYS = ("scale", "seeds", "scales", "defaults", "experiments")
+
+
+class ConfigError(ReproError):
+    """The configuration is wrong; the message lists every problem."""
+
+    def __init__(self, path: str | Path, problems: list[str]) -> None:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        super().__init__(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A named set of overrides, such as ``quick`` or ``paper``; see the README's table."""
+
+    name: str
+    description: str
+    dataset_map: Mapping[str, str]
+    train_images: int | None
+    test_images: int | None
+    width: float | None
+    epochs_factor: float
+    precision: str | None
+    torch_threads: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One entry of the registry, at the paper's own scale.
+
+    Attributes:
+        name: Key in ``experiments``.
+        group: Target of the workflow and table of the report that it belongs to.
+        title: How the report names it.
+        fixed_epochs: A scale does not shorten it.
+        settings: Checked settings in the shape of ``schema.SPEC``.
+    """
+
+    name: str
+    group: str
+    title: str
+    fixed_epochs: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole checked configuration."""
+
+    scale: str
+    scales: Mapping[str, Scale]
+    experiments: Mapping[str, Experiment]
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups in order of first appearance."""
+        return list(dict.fromkeys(e.group for e in self.experiments.values()))
+
+
+def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read, merge and check a configuration file.
+
+    Args:
+        path: The YAML file.
+        overrides: Values for ``scale`` or ``seeds`` that replace the file's.
+
+    Raises:
+        ConfigError: With every problem at once, each with its path in the file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}; run from the project's folder"]) from None
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
+    raw = {**raw, **(overrides or {})} if isinstance(raw, Mapping) else raw
+    problems = Problems()
+    config = _build(raw, problems)
+    if config is None or problems.lines:
+        raise ConfigError(path, problems.lines)
+    return config
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A key given twice is an error: plain YAML keeps the last and drops the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _build(raw: Any, problems: Problems) -> Config | None:
+    if not isinstance(raw, Mapping):
+        problems.add("config", f"not a mapping with the keys {', '.join(KEYS)}")
+        return None
+    for key in raw:
+        if key not in KEYS:
+            problems.unknown(str(key), key, list(KEYS))
+    seeds = check(Option(int, minimum=0, length=-1), raw.get("seeds"), "seeds", problems)
+    scales = {name: _scale(name, value, seeds, problems) for name, value in _entries(raw, "scales", problems)}
+    defaults = raw.get("defaults") or {}
+    if not isinstance(defaults, Mapping):
+        problems.add("defaults", f"{defaults!r} is not a mapping")
+        defaults = {}
+    _only_known_keys(defaults, problems)
+    experiments = {
+        name: _experiment(name, value, defaults, problems) for name, value in _entries(raw, "experiments", problems)
+    }
+    scale = raw.get("scale")
+    if scale not in scales:
+        problems.unknown("scale", scale, list(scales), what="scale")
+    if problems.lines:
+        return None
+    return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
+
+
+def _entries(raw: Mapping[str, Any], key: str, problems: Problems) -> list[tuple[str, Any]]:
+    value = raw.get(key)
+    if not isinstance(value, Mapping) or not value:
+        problems.add(key, f"{value!r} is not a mapping with at least one entry")
+        return []
+    good = []
+    for name, entry in value.items():
+        if re.fullmatch(NAME, str(name)):
+            good.append((str(name), entry))
+        else:
+            problems.add(f"{key}.{name}", "a name is made of lower-case letters, digits and _, a letter first")
+    return good
+
+
+def _only_known_keys(defaults: Mapping[str, Any], problems: Problems) -> None:
+    for key in defaults:
+        if key not in EXPERIMENT.fields:
+            problems.unknown(f"defaults.{key}", key, list(EXPERIMENT.fields))
+
+
+def _scale(name: str, value: Any, seeds: Any, problems: Problems) -> Scale | None:
+    before = len(problems.lines)
+    checked = check(SCALE, value, f"scales.{name}", problems)
+    if len(problems.lines) > before:
+        return None
+    own_seeds = checked.pop("seeds") or seeds or ()
+    if len(set(own_seeds)) < len(own_seeds):
+        problems.add(f"scales.{name}.seeds", f"{own_seeds!r} names a seed twice")
+    return Scale(name=name, seeds=tuple(own_seeds), **checked)
+
+
+def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Problems) -> Experiment | None:
+    path, before = f"experiments.{name}", len(problems.lines)
+    known_defaults = {key: entry for key, entry in defaults.items() if key in EXPERIMENT.fields}
+    checked = check(EXPERIMENT, merge(EXPERIMENT, known_defaults, value), path, problems)
+    if len(problems.lines) > before:
+        return None
+    about = {key: checked.pop(key) for key in ABOUT}
+    if not re.fullmatch(NAME, about["group"]) or about["group"] in RESERVED_GROUPS:
+        problems.add(
+            f"{path}.group",
+            f"{about['group']!r} cannot name a target: use lower-case letters, digits and _, "
+            f"a letter first, and not {', '.join(RESERVED_GROUPS)}",
+        )
+    return Experiment(name=name, **about, settings=checked)

@@ -1,0 +1,152 @@
+"""From the registry to runs: scale applied, identity hashed, equal runs shared."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.config.load import Config, Experiment, Scale
+from repro.config.options import Choice, Option, without_defaults
+from repro.config.schema import SPEC
+from repro.errors import ReproError
+
+# Part of every run's identity. Raise it when a change to the training core changes a run's numbers.
+CORE_VERSION = 1
+RECORD_NAME = "record.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: an experiment at a scale with a seed.
+
+    Attributes:
+        scale: Name of the scale.
+        experiment: Name of the experiment that owns the run: the first of those that resolve to the same spec.
+        seed: Seed of initial weights, sample order, augmentation, dropout and validation split.
+        spec: Everything that changes a number, in the shape of ``schema.SPEC``.
+        spec_hash: First 8 hexadecimal digits of the hash of ``spec``.
+        torch_threads: Threads the scale asks for; recorded, not part of the identity.
+    """
+
+    scale: str
+    experiment: str
+    seed: int
+    spec: Mapping[str, Any]
+    spec_hash: str
+    torch_threads: int
+
+    def directory(self, results: str | Path = "results") -> Path:
+        """``results/<scale>/<experiment>/seed<k>-<spec8>``."""
+        return Path(results) / self.scale / self.experiment / f"seed{self.seed}-{self.spec_hash}"
+
+    def record_path(self, results: str | Path = "results") -> Path:
+        """The file whose existence says that the run has ended."""
+        return self.directory(results) / RECORD_NAME
+
+    @property
+    def key(self) -> str:
+        """Identity in one string, used by MLflow: ``<scale>/<spec8>/seed<k>``."""
+        return f"{self.scale}/{self.spec_hash}/seed{self.seed}"
+
+
+def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
+    """The experiment's settings with the scale's overrides applied.
+
+    Epochs are rounded to the nearest whole number, at least one; options counted
+    in epochs (a schedule's T_max) shrink by the same ratio as the epochs did, so
+    that the schedule keeps its shape.
+    """
+    spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in experiment.settings.items()}
+    dataset = spec["dataset"]
+    dataset["name"] = scale.dataset_map.get(dataset["name"], dataset["name"])
+    for key in ("train_images", "test_images"):
+        dataset[key] = getattr(scale, key) or dataset[key]
+    if scale.width is not None:
+        spec["model"]["width"] = scale.width
+    spec["precision"] = scale.precision or spec["precision"]
+    if not experiment.fixed_epochs:
+        _shorten(spec, scale.epochs_factor)
+    return spec
+
+
+def _shorten(spec: dict[str, Any], factor: float) -> None:
+    epochs = max(1, round(spec["epochs"] * factor))
+    ratio = epochs / spec["epochs"]
+    spec["epochs"] = epochs
+    for key, node in SPEC.fields.items():
+        if isinstance(node, Choice):
+            options: Mapping[str, Option] = node.methods[spec[key]["name"]]
+            for name, option in options.items():
+                if option.in_epochs:
+                    spec[key][name] *= ratio
+
+
+def hash_spec(spec: Mapping[str, Any]) -> str:
+    """First 8 hexadecimal digits of a hash over the spec's canonical form and the core's version."""
+    canonical = {"core_version": CORE_VERSION, **without_defaults(SPEC, spec)}
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def get_scale(config: Config, name: str | None = None) -> Scale:
+    """The named scale, or the configured one.
+
+    Raises:
+        ReproError: If there is no such scale.
+    """
+    name = name or config.scale
+    if name not in config.scales:
+        raise ReproError(f"unknown scale {name!r}; config.yaml has: {', '.join(config.scales)}")
+    return config.scales[name]
+
+
+class Plan:
+    """Every run of one scale, with equal runs shared between experiments."""
+
+    def __init__(self, config: Config, scale: str | None = None) -> None:
+        """Resolve the whole registry at ``scale`` (default: the configured one)."""
+        self.config = config
+        self.scale = get_scale(config, scale)
+        self._specs = {name: resolve_spec(e, self.scale) for name, e in config.experiments.items()}
+        self._hashes = {name: hash_spec(spec) for name, spec in self._specs.items()}
+        self._owners: dict[str, str] = {}
+        for name, spec_hash in self._hashes.items():
+            self._owners.setdefault(spec_hash, name)
+
+    def runs(self, experiment: str) -> list[Run]:
+        """The runs that serve an experiment, one a seed of the scale.
+
+        Raises:
+            ReproError: If there is no such experiment.
+        """
+        return [self.run(experiment, seed) for seed in self.scale.seeds]
+
+    def run(self, experiment: str, seed: int) -> Run:
+        """The run that serves an experiment with one seed (any seed, also one the scale does not list)."""
+        if experiment not in self._specs:
+            import difflib  # only on the way to an error
+
+            near = difflib.get_close_matches(experiment, self._specs, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
+        spec_hash = self._hashes[experiment]
+        return Run(
+            scale=self.scale.name,
+            experiment=self._owners[spec_hash],
+            seed=seed,
+            spec=self._specs[experiment],
+            spec_hash=spec_hash,
+            torch_threads=self.scale.torch_threads,
+        )
+
+    def group(self, group: str) -> list[Run]:
+        """Runs of one group, each once."""
+        names = [e.name for e in self.config.experiments.values() if e.group == group]
+        return list({run.key: run for name in names for run in self.runs(name)}.values())
+
+    def __iter__(self) -> Iterator[Run]:
+        """Every run of the scale, each once."""
+        seen = {run.key: run for name in self._specs for run in self.runs(name)}
+        return iter(seen.values())

@@ -1,0 +1,102 @@
+"""What ``config.yaml`` may say: every registry's methods with their options, then the sections.
+
+A new method needs its function beside the registry of its kind and one line
+here; ``tests/test_registries.py`` holds the two together. This module imports
+no torch, so that ``snakemake -n`` answers at once.
+"""
+
+from collections.abc import Mapping
+
+from repro.config.options import Choice, Node, Option, Section
+
+BITS = Option(int, minimum=2, maximum=8)
+POSITIVE = Option(float, minimum=0, above=True)
+EPOCHS = Option(float, minimum=0, above=True, in_epochs=True)
+NAME = r"[a-z][a-z0-9_]*"
+
+DATASETS = ("cifar10", "cifar100", "digits10", "digits100")
+
+MODELS: Mapping[str, Mapping[str, Option]] = {
+    "vgg": {
+        "width": Option(float, minimum=0, maximum=4, above=True),
+        "dropout": Option(float, minimum=0, maximum=1, below=True),
+    },
+}
+
+QUANTIZERS: Mapping[str, Mapping[str, Option]] = {
+    "none": {},
+    "absmax": {"bit_width": BITS},
+    "absmax_fixed": {"bit_width": BITS, "clip": POSITIVE},
+    "absmax_global": {"bit_width": BITS},
+    "absmax_initial": {"bit_width": BITS},
+}
+
+WEIGHT_CLIPS: Mapping[str, Mapping[str, Option]] = {
+    "none": {},
+    "tanh": {"bound": POSITIVE},
+    "hard": {"bound": POSITIVE},
+}
+
+OPTIMIZERS: Mapping[str, Mapping[str, Option]] = {
+    "adamw": {
+        "learning_rate": POSITIVE,
+        "beta1": Option(float, minimum=0, maximum=1, below=True),
+        "beta2": Option(float, minimum=0, maximum=1, below=True),
+        "weight_decay": Option(float, minimum=0),
+    },
+}
+
+SCHEDULES: Mapping[str, Mapping[str, Option]] = {
+    "constant": {},
+    "cosine": {"t_max": EPOCHS},
+    "cosine_restarts": {"period": EPOCHS},
+}
+
+PRECISIONS = ("fp32", "bf16")
+
+# What a run's numbers depend on. Its checked, resolved form is the run's identity.
+SPEC = Section(
+    {
+        "dataset": Section(
+            {
+                "name": Option(str, choices=DATASETS),
+                "train_images": Option(int, minimum=1, nullable=True, default=None),
+                "test_images": Option(int, minimum=1, nullable=True, default=None),
+                "validation_fraction": Option(float, minimum=0, maximum=0.5, default=0.0),
+            }
+        ),
+        "model": Choice(MODELS),
+        "quantizer": Choice(QUANTIZERS),
+        "optimizer": Choice(OPTIMIZERS),
+        "gradient_clip": Option(float, minimum=0, above=True, nullable=True),
+        "weight_clip": Choice(WEIGHT_CLIPS),
+        "schedule": Choice(SCHEDULES),
+        "epochs": Option(int, minimum=1),
+        "batch_size": Option(int, minimum=2),
+        "precision": Option(str, choices=PRECISIONS),
+    }
+)
+
+# What the report and the workflow say about a run; none of it changes a number.
+ABOUT: Mapping[str, Node] = {
+    "group": Option(str),
+    "title": Option(str),
+    "fixed_epochs": Option(bool, default=False),
+}
+
+EXPERIMENT = Section({**ABOUT, **SPEC.fields})
+
+# A scale is a set of overrides, nothing else.
+SCALE = Section(
+    {
+        "description": Option(str),
+        "dataset_map": Section({name: Option(str, choices=DATASETS, default=name) for name in DATASETS}, default={}),
+        "train_images": Option(int, minimum=1, nullable=True, default=None),
+        "test_images": Option(int, minimum=1, nullable=True, default=None),
+        "width": Option(float, minimum=0, maximum=4, above=True, nullable=True, default=None),
+        "epochs_factor": Option(float, minimum=0, above=True, default=1.0),
+        "precision": Option(str, choices=PRECISIONS, nullable=True, default=None),
+        "torch_threads": Option(int, minimum=1),
+        "seeds": Option(int, minimum=0, length=-1, nullable=True, default=None),
+    }
+)

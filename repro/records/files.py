@@ -1,0 +1,44 @@
+"""Files that are whole or not there: written beside their place, then renamed over it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from repro.errors import ReproError
+
+
+class StorageError(ReproError):
+    """A file could not be written; what stood at its path before still stands there."""
+
+
+def atomic_write(path: str | Path, content: bytes | str) -> None:
+    """Write ``content`` to ``path`` so that a reader or a crash never meets a half of it.
+
+    Args:
+        path: Where to write; its folder is made.
+        content: Bytes, or text to be encoded as UTF-8.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written. No
+            temporary file stays behind, and an older file at ``path`` is untouched.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path} ({len(data) / 1e6:.1f} MB): {error.strerror}. What was there before is untouched; "
+            "make room or choose another folder, then run the same command again."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,173 @@
+"""A run's record: one JSON, with its per-epoch and per-layer figures as CSV beside it.
+
+The record is the truth about a run; MLflow and the report are derived from it.
+``results/README.md`` documents every field for people who contribute records.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.config.runs import RECORD_NAME
+from repro.errors import ReproError
+from repro.records.files import atomic_write
+
+SCHEMA_VERSION = 1
+EPOCHS_NAME = "epochs.csv"
+LAYERS_NAME = "layers.csv"
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "gradient_norm",
+    "clipped_share",
+    "wall_seconds",
+    "images_per_second",
+)
+LAYER_COLUMNS = (
+    "epoch",
+    "layer",
+    "levels",
+    "scale",
+    "max_abs_weight",
+    "shrink_mean_steps",
+    "shrink_max_steps",
+)
+
+COMPLETED = "completed"
+DIVERGED = "diverged"
+
+Row = Mapping[str, Any]
+
+
+class RecordError(ReproError):
+    """A record is damaged, or written by a newer version of the suite."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about a finished run. Accuracies are fractions, losses nats, times seconds.
+
+    Attributes:
+        experiment: The experiment that owns the run; equal specs share one run.
+        group: Its group when it was trained.
+        scale: Name of the scale.
+        seed: Seed of the run.
+        spec: The resolved experiment (``repro.config.schema.SPEC``).
+        spec_hash: First 8 hexadecimal digits of its hash.
+        core_version: Version of the training core, part of the hash.
+        status: ``completed`` or ``diverged``.
+        reason: Why it counts as diverged; empty otherwise.
+        summary: Final, best-on-test and validation-selected figures, parameter counts.
+        data: Name, fingerprint, class count and image counts of the data.
+        layers: One entry a weight layer: name, shape, levels, scale, histogram of the weights.
+        size: Bytes of the model as FP32, by the paper's count, and really packed.
+        compute: FLOPs of a forward pass and of a training step, an image.
+        timing: Start, end, training seconds over all resumptions, images/s.
+        environment: Versions, commit, machine, device, threads, peak memory.
+        schema_version: Version of this shape.
+    """
+
+    experiment: str
+    group: str
+    scale: str
+    seed: int
+    spec: Mapping[str, Any]
+    spec_hash: str
+    core_version: int
+    status: str
+    reason: str
+    summary: Mapping[str, Any]
+    data: Mapping[str, Any]
+    layers: Sequence[Mapping[str, Any]]
+    size: Mapping[str, int]
+    compute: Mapping[str, float]
+    timing: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> str:
+        """Identity in one string, as ``repro.config.Run.key``."""
+        return f"{self.scale}/{self.spec_hash}/seed{self.seed}"
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write rows as CSV, atomically; ``None`` becomes an empty cell.
+
+    Args:
+        path: The CSV file.
+        columns: Its header; every row has these keys and no other.
+        rows: The rows in order.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write(path, text.getvalue())
+
+
+def write_progress(directory: Path, epochs: Sequence[Row], layers: Sequence[Row]) -> None:
+    """Write the figures of the epochs so far; called after every epoch."""
+    write_rows(directory / EPOCHS_NAME, EPOCH_COLUMNS, epochs)
+    write_rows(directory / LAYERS_NAME, LAYER_COLUMNS, layers)
+
+
+def write_record(directory: Path, record: Record, epochs: Sequence[Row], layers: Sequence[Row]) -> Path:
+    """Write CSVs first and the JSON last: where the JSON stands, everything stands.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written.
+    """
+    write_progress(directory, epochs, layers)
+    path = directory / RECORD_NAME
+    atomic_write(path, json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def read_record(path: str | Path) -> Record:
+    """Read one record.
+
+    Raises:
+        RecordError: If the file is damaged or of a newer schema; the message names it.
+    """
+    path = Path(path)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not a readable record ({error}); restore it or delete its folder") from None
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RecordError(f"{path}: schema version {version!r}, this suite reads {SCHEMA_VERSION}; update the suite")
+    known = {field.name for field in dataclasses.fields(Record)}
+    missing, extra = sorted(known - raw.keys()), sorted(raw.keys() - known)
+    if missing or extra:
+        raise RecordError(f"{path}: missing fields {missing}, unknown fields {extra}; see results/README.md")
+    return Record(**raw)
+
+
+def find_records(results: str | Path = "results") -> list[Path]:
+    """Every record file below ``results``, sorted: ``<scale>/<experiment>/seed<k>-<spec8>/record.json``."""
+    return sorted(Path(results).glob(f"*/*/seed*-*/{RECORD_NAME}"))
+
+
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV as text, for callers that want no pandas; empty where the file is absent."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
