@@ -20,6 +20,7 @@ from repro.records.files import atomic_write
 SCHEMA_VERSION = 1
 EPOCHS_NAME = "epochs.csv"
 LAYERS_NAME = "layers.csv"
+LOCK_NAME = ".lock"  # held by the process that trains the run
 
 EPOCH_COLUMNS = (
     "epoch",

@@ -1,0 +1,212 @@
+"""The command line: ``python -m repro list | train | status | track | report | data``.
+
+Every command imports what it needs when it runs, so that ``list`` and ``status`` answer at once.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from repro.config import Config, Plan, load_config
+from repro.errors import ReproError
+
+LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 where the user has something to mend, 2 for a wrong
+        call, 128 + signal for a run that was asked to stop.
+    """
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace, Config], int] = parsed.command
+    try:
+        return command(parsed, load_config(parsed.config))
+    except ReproError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m repro", description="Reproduction suite for arXiv 2603.13931.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace, Config], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        sub.add_argument("--config", default="config.yaml", help="configuration file (default: config.yaml)")
+        sub.add_argument("--results", type=Path, default=Path("results"), help="folder of the records")
+        return sub
+
+    listing = add("list", _list, "every experiment with the run that serves it")
+    status = add("status", _status, "every run of a scale: state, epoch, accuracy, time left")
+    train = add("train", _train, "train one experiment with one seed, or go on where it stopped")
+    for sub in (listing, status, train):
+        sub.add_argument("--scale", help="scale (default: the configured one)")
+    train.add_argument("experiment", help="a name from `python -m repro list`")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    train.add_argument("--threads", type=int, help="CPU threads (default: the scale's)")
+    train.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
+    train.add_argument("--expect-spec", help="fail unless the run's spec has this hash (used by the workflow)")
+    track = add("track", _track, "bring all records into MLflow; can be repeated")
+    track.add_argument("--uri", help="MLflow address (default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
+    track.add_argument("--stamp", type=Path, help="file to write afterwards (used by the workflow)")
+    report = add("report", _report, "build the report from all records, without training")
+    report.add_argument("--output", type=Path, default=Path("report"), help="folder of the report")
+    data = add("data", _data, "make a data set ready: find or download, verify, cache")
+    data.add_argument("name", help="cifar10, cifar100, digits10 or digits100")
+    data.add_argument("--download", action="store_true", help="download it where it is absent")
+    return parser
+
+
+def _list(arguments: argparse.Namespace, config: Config) -> int:
+    from tabulate import tabulate
+
+    plan = Plan(config, arguments.scale)
+    rows = []
+    for experiment in config.experiments.values():
+        runs = plan.runs(experiment.name)
+        shared = "" if runs[0].experiment == experiment.name else f"run of {runs[0].experiment}"
+        spec = runs[0].spec
+        rows.append(
+            (experiment.name, experiment.group, spec["dataset"]["name"], spec["epochs"], runs[0].spec_hash, shared)
+        )
+    print(f"scale {plan.scale.name}: {plan.scale.description}; seeds {', '.join(map(str, plan.scale.seeds))}")
+    print(tabulate(rows, headers=("experiment", "group", "data", "epochs", "spec", "shares the")))
+    return 0
+
+
+def _status(arguments: argparse.Namespace, config: Config) -> int:
+    from tabulate import tabulate
+
+    from repro.status import scale_status
+    from repro.text import duration
+
+    plan = Plan(config, arguments.scale)
+    entries = scale_status(plan, arguments.results)
+    rows = [
+        (
+            entry.run.experiment + (f" (+{len(entry.serves) - 1})" if len(entry.serves) > 1 else ""),
+            entry.run.seed,
+            entry.state,
+            f"{entry.epoch}/{entry.run.spec['epochs']}",
+            "" if entry.accuracy is None else f"{100 * entry.accuracy:.2f} %",
+            "" if not entry.seconds_left else duration(entry.seconds_left),
+        )
+        for entry in entries
+    ]
+    headers = ("run (+ experiments it also serves)", "seed", "state", "epoch", "test accuracy", "left")
+    print(tabulate(rows, headers=headers, disable_numparse=True))
+    counts = {state: sum(entry.state == state for entry in entries) for state in {e.state for e in entries}}
+    print(f"scale {plan.scale.name}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    return 0
+
+
+def _train(arguments: argparse.Namespace, config: Config) -> int:
+    run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
+    if arguments.expect_spec not in (None, run.spec_hash):
+        raise ReproError(
+            f"{arguments.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
+            f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
+        )
+    from repro.train import Interrupted, Settings, Tracker, train_run
+
+    group = config.experiments[run.experiment].group
+
+    def tracker(estimated_seconds: float) -> Tracker | None:
+        if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
+            return None
+        from repro.tracking import LiveTracker
+
+        return LiveTracker(run, group)
+
+    stop = _StopRequest()
+    settings = Settings(
+        results=arguments.results,
+        device=arguments.device,
+        threads=arguments.threads,
+        group=group,
+        track=tracker,
+        stop=stop.requested,
+    )
+    try:
+        record = train_run(run, settings)
+    except Interrupted:
+        print(
+            f"stopped by {signal.Signals(stop.signal).name}; the checkpoint holds every step, "
+            "the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 128 + stop.signal
+    summary = record.summary
+    print(
+        f"{run.record_path(arguments.results)}: {record.status}, test accuracy {summary['final_test_accuracy']:.2%} "
+        f"at the last epoch, {summary['best_test_accuracy']:.2%} at the best (epoch {summary['best_test_epoch']})"
+    )
+    return 0
+
+
+class _StopRequest:
+    """Remembers SIGTERM or SIGINT until the trainer has finished its step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def requested(self) -> bool:
+        return self.signal != 0
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+def _track(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.tracking import TrackingError, sync_records
+
+    try:
+        result = sync_records(arguments.results, arguments.uri)
+        outcome = f"{result.added} added, {result.updated} updated, {result.unchanged} unchanged"
+        for reason in result.skipped:
+            print(f"skipped: {reason}", file=sys.stderr)
+    except TrackingError as error:
+        if arguments.stamp is None:
+            raise
+        # the workflow's results stand without MLflow; a later sync brings everything
+        print(f"warning: {error}\n`python -m repro track` will catch up", file=sys.stderr)
+        outcome = f"not synced: {error}"
+    print(f"MLflow: {outcome}")
+    if arguments.stamp is not None:
+        from repro.records import atomic_write
+
+        atomic_write(arguments.stamp, outcome + "\n")
+    return 0
+
+
+def _report(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.report import build_report
+
+    print(build_report(config, arguments.results, arguments.output))
+    return 0
+
+
+def _data(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.data import prepare_dataset
+
+    print(prepare_dataset(arguments.name, download=arguments.download))
+    return 0

@@ -1,0 +1,69 @@
+"""What happens to gradients before and to weights after an optimiser step."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def tanh_clip(weights: list[Tensor], bound: float) -> list[Tensor]:
+    """The paper's soft clip b tanh(W / b), b = 3 (equation 9): a cubic shrink, W - W^3 / (3 b^2) + ..."""
+    clipped = torch._foreach_div(weights, bound)
+    torch._foreach_tanh_(clipped)
+    torch._foreach_mul_(clipped, bound)
+    return list(clipped)
+
+
+def hard_clip(weights: list[Tensor], bound: float) -> list[Tensor]:
+    """clamp(W, -b, b), the alternative of figure 2; does nothing while no weight reaches b."""
+    clipped = torch._foreach_clamp_max(weights, bound)
+    torch._foreach_clamp_min_(clipped, -bound)
+    return list(clipped)
+
+
+# name -> function(weights, **options) giving the clipped weights; `none` does nothing.
+WEIGHT_CLIPS: dict[str, Callable[..., list[Tensor]]] = {"tanh": tanh_clip, "hard": hard_clip}
+
+
+class WeightClip:
+    """Applies a weight clip after each step and adds up how far it moved each weight."""
+
+    def __init__(self, weights: Sequence[Tensor], name: str, **options: float) -> None:
+        """Clip ``weights`` in place, by the method ``name`` of ``WEIGHT_CLIPS`` or ``none``."""
+        self._weights = list(weights)
+        self._clip = None if name == "none" else WEIGHT_CLIPS[name]
+        self._options = options
+        self.moved = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Clip all weights; called after the optimiser's step, as the authors did."""
+        if self._clip is None:
+            return
+        clipped = self._clip(self._weights, **self._options)
+        difference = torch._foreach_sub(self._weights, clipped)
+        torch._foreach_abs_(difference)
+        torch._foreach_add_(self.moved, difference)
+        torch._foreach_copy_(self._weights, clipped)
+
+    def reset(self) -> None:
+        """Start adding up anew, at the beginning of an epoch."""
+        torch._foreach_zero_(self.moved)
+
+
+@torch.no_grad()
+def clip_gradients(gradients: list[Tensor], max_norm: float | None) -> Tensor:
+    """Scale all gradients so that their global norm is at most ``max_norm``.
+
+    Args:
+        gradients: One tensor a parameter.
+        max_norm: Bound, 0.5 in the paper; ``None`` leaves the gradients as they are.
+
+    Returns:
+        The norm before clipping, a scalar tensor on the device.
+    """
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    if max_norm is not None:
+        factor = torch.clamp(max_norm / (norm + 1e-6), max=1.0)  # as torch.nn.utils.clip_grad_norm_
+        torch._foreach_mul_(gradients, factor)
+    return norm

@@ -1,0 +1,31 @@
+"""The 4-bit core: fake quantisation (equations 1-8) and the layers that use it."""
+
+from repro.quant.functional import absmax, fake_quantize, largest_code, quantize
+from repro.quant.layers import (
+    QuantConv2d,
+    QuantLayer,
+    QuantLinear,
+    attach_quantizers,
+    count_levels,
+    effective_weight,
+    mean_scale,
+    quant_layers,
+)
+from repro.quant.quantizers import QUANTIZERS, WeightQuantizer
+
+__all__ = [
+    "QUANTIZERS",
+    "QuantConv2d",
+    "QuantLayer",
+    "QuantLinear",
+    "WeightQuantizer",
+    "absmax",
+    "attach_quantizers",
+    "count_levels",
+    "effective_weight",
+    "fake_quantize",
+    "largest_code",
+    "mean_scale",
+    "quant_layers",
+    "quantize",
+]

@@ -1,0 +1,83 @@
+"""Where every run of a scale stands, read from its folder. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from repro.config import Plan, Run
+from repro.records import EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
+
+FINISHED = "finished"
+DIVERGED = "diverged"
+DAMAGED = "damaged record"
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run's state.
+
+    Attributes:
+        run: Which run.
+        serves: Names of all experiments that it serves.
+        state: One of the constants of this module.
+        epoch: Epochs trained so far.
+        accuracy: Test accuracy at the last of them, a fraction; ``None`` before the first.
+        seconds_left: Estimate from the mean epoch so far; ``None`` before the first, 0 when it has ended.
+    """
+
+    run: Run
+    serves: tuple[str, ...]
+    state: str
+    epoch: int
+    accuracy: float | None
+    seconds_left: float | None
+
+
+def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
+    """Every run of the plan's scale, each once, in the registry's order."""
+    serves: dict[str, list[str]] = {}
+    for name in plan.config.experiments:
+        for run in plan.runs(name):
+            serves.setdefault(run.key, []).append(name)
+    return [_run_status(run, tuple(serves[run.key]), results) for run in plan]
+
+
+def _run_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
+    rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
+    epoch = len(rows)
+    accuracy = float(rows[-1]["test_accuracy"]) if rows else None
+    state = _state(run, results, started=bool(rows))
+    left: float | None = None
+    if state in (FINISHED, DIVERGED):
+        left = 0.0
+    elif rows:
+        left = sum(float(row["wall_seconds"]) for row in rows) / epoch * (run.spec["epochs"] - epoch)
+    return RunStatus(run, serves, state, epoch, accuracy, left)
+
+
+def _state(run: Run, results: Path, started: bool) -> str:
+    path = run.record_path(results)
+    if path.exists():
+        try:
+            return DIVERGED if read_record(path).status == "diverged" else FINISHED
+        except RecordError:
+            return DAMAGED
+    if is_locked(run.directory(results)):
+        return RUNNING
+    return INTERRUPTED if started else NOT_STARTED
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process trains the run of this folder now."""
+    lock_file = directory / LOCK_NAME
+    if not lock_file.exists():
+        return False
+    try:
+        with FileLock(lock_file, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True

@@ -1,0 +1,129 @@
+"""What is measured of a model besides its accuracy: layer figures, sizes, FLOPs, histograms."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from repro.quant import QuantLayer, count_levels, mean_scale, quant_layers
+
+HISTOGRAM_BINS = 61
+BYTES_PER_FLOAT = 4
+
+
+def layer_rows(model: nn.Module, moved: list[Tensor], epoch: int) -> list[dict[str, Any]]:
+    """Rows of ``layers.csv`` for one epoch.
+
+    Args:
+        model: The model at the end of the epoch.
+        moved: One tensor a layer: how far the weight clip moved each weight in this epoch, in weight units.
+        epoch: Number of the epoch, from 1.
+    """
+    rows = []
+    for (name, layer), distance in zip(quant_layers(model).items(), moved, strict=True):
+        scale = mean_scale(layer)
+        rows.append(
+            {
+                "epoch": epoch,
+                "layer": short_name(name),
+                "levels": count_levels(layer),
+                "scale": _digits(scale),
+                "max_abs_weight": _digits(layer.weight.detach().abs().max().item()),
+                "shrink_mean_steps": None if scale is None else _digits(distance.mean().item() / scale),
+                "shrink_max_steps": None if scale is None else _digits(distance.max().item() / scale),
+            }
+        )
+    return rows
+
+
+def describe_layers(model: nn.Module) -> list[dict[str, Any]]:
+    """The record's ``layers``: shape, levels, scale and histogram of the latent weights."""
+    return [_describe_layer(short_name(name), layer) for name, layer in quant_layers(model).items()]
+
+
+def _describe_layer(name: str, layer: QuantLayer) -> dict[str, Any]:
+    weight = layer.weight.detach().float().cpu()
+    limit = weight.abs().max().item() or 1.0
+    finite = bool(torch.isfinite(weight).all())
+    counts: Sequence[Any] | Tensor
+    edges: Sequence[Any] | Tensor
+    counts, edges = (
+        torch.histogram(weight.flatten(), bins=HISTOGRAM_BINS, range=(-limit, limit)) if finite else ([], [])
+    )
+    return {
+        "name": name,
+        "shape": list(weight.shape),
+        "weights": weight.numel(),
+        "quantized": layer.weight_quantizer is not None,
+        "levels": count_levels(layer) if finite else None,
+        "scale": _digits(mean_scale(layer)) if finite else None,
+        "max_abs_weight": _digits(limit) if finite else None,
+        "histogram": {
+            "edges": [_digits(float(edge)) for edge in edges],
+            "counts": [int(count) for count in counts],
+        },
+    }
+
+
+def model_sizes(model: nn.Module) -> dict[str, int]:
+    """Bytes in FP32, by the paper's count (table VI), and as a file that really holds the codes.
+
+    The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
+    are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
+    parameters and statistics (its step counter too, 8 bytes each), one scale a quantised layer.
+    """
+    parameters = sum(p.numel() for p in model.parameters())
+    layers = [layer for layer in quant_layers(model).values() if layer.weight_quantizer is not None]
+    bits = max((layer.weight_quantizer.bit_width for layer in layers if layer.weight_quantizer), default=32)
+    packed_weights = sum(-(-layer.weight.numel() * bits // 8) for layer in layers)
+    others = parameters - sum(layer.weight.numel() for layer in layers)
+    statistics = sum(
+        buffer.numel() * buffer.element_size()
+        for name, buffer in model.named_buffers()
+        if "weight_quantizer" not in name
+    )
+    return {
+        "fp32_bytes": BYTES_PER_FLOAT * parameters,
+        "paper_bytes": -(-parameters * bits // 8),
+        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + len(layers)) + statistics,
+    }
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """All parameters, and the weights that pass through a quantiser."""
+    quantized = [layer.weight.numel() for layer in quant_layers(model).values() if layer.weight_quantizer is not None]
+    return {"parameters": sum(p.numel() for p in model.parameters()), "quantized_weights": sum(quantized)}
+
+
+def count_flops(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, float]:
+    """FLOPs an image of a forward pass and of a whole step (forward and backward), by torch's counter."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()  # batch norm statistics stay as they are
+    images = torch.zeros(2, *image_shape, device=device)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model(images)
+    with FlopCounterMode(display=False) as step:
+        model(images).sum().backward()
+    model.zero_grad(set_to_none=True)
+    model.train(training)
+    return {
+        "forward_flops_per_image": forward.get_total_flops() / len(images),
+        "step_flops_per_image": step.get_total_flops() / len(images),
+    }
+
+
+def rounded(row: Mapping[str, float]) -> dict[str, Any]:
+    """All values to 8 significant digits: more than FP32 holds, and half the bytes."""
+    return {key: _digits(value) for key, value in row.items()}
+
+
+def short_name(layer: str) -> str:
+    """``layers.conv1`` as ``conv1``."""
+    return layer.rsplit(".", 1)[-1]
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.8g}")

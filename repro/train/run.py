@@ -1,0 +1,320 @@
+"""One run from its resolved experiment to its record: locked, resumable, never half written."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from repro.config import CORE_VERSION, Run
+from repro.data import ImageData, load_dataset
+from repro.errors import ReproError
+from repro.records import COMPLETED, DIVERGED, LOCK_NAME, Record, read_record, write_progress, write_record
+from repro.records.environment import describe_environment, peak_memory_bytes
+from repro.train.checkpoint import Checkpoint, delete_checkpoint, load_checkpoint, save_weights
+from repro.train.device import choose_device, device_name, set_arithmetic
+from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
+from repro.train.progress import Progress, make_progress
+from repro.train.trainer import Interrupted, Trainer
+
+# At chance: accuracy at most this many times 1 / K, and loss at least this share of ln K.
+CHANCE_ACCURACY_FACTOR = 1.5
+CHANCE_LOSS_SHARE = 0.98
+
+
+class RunBusyError(ReproError):
+    """Another process trains the same run."""
+
+
+class Tracker(Protocol):
+    """Follows a run live; see ``repro.tracking``."""
+
+    def log_epochs(self, epoch_rows: Sequence[Mapping[str, Any]], layer_rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take all rows so far."""
+
+    def close(self, status: str) -> None:
+        """The run ended with ``status``, or was ``interrupted``."""
+
+
+@dataclass
+class Settings:
+    """How to train, as far as it changes no number in the spec.
+
+    Attributes:
+        results: Folder of the records.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: Threads of a CPU run; ``None`` takes the scale's.
+        data_dir: Folder of the data sets; ``None`` takes REPRO_DATA_DIR or ``data/``.
+        group: The experiment's group, for the record.
+        track: Called with the estimated seconds of the whole run after each epoch
+            until it gives a tracker.
+        stop: Asked after each step whether to stop at its boundary.
+        progress: Where progress goes.
+    """
+
+    results: Path = Path("results")
+    device: str = "auto"
+    threads: int | None = None
+    data_dir: Path | None = None
+    group: str = ""
+    track: Callable[[float], Tracker | None] = lambda seconds: None
+    stop: Callable[[], bool] = lambda: False
+    progress: Progress | None = None
+
+
+def train_run(run: Run, settings: Settings) -> Record:
+    """Train one run to its end, or go on from its checkpoint; a finished run is only read.
+
+    Args:
+        run: Which run.
+        settings: Device, threads, folders and listeners.
+
+    Returns:
+        The record, as it stands under ``settings.results``. A run that diverges is a
+        result too, with ``status`` ``diverged``.
+
+    Raises:
+        RunBusyError: If another process trains this run.
+        ResumeError: If there is a checkpoint that cannot go on here.
+        StorageError: If the disk is full; the last checkpoint stands.
+        Interrupted: If ``settings.stop`` asked for it; the state is in the checkpoint.
+        ReproError: If data or device are not there.
+    """
+    directory = run.directory(settings.results)
+    with _only_writer(directory):
+        if run.record_path(settings.results).exists():
+            return read_record(run.record_path(settings.results))
+        return _Session(run, settings, directory).train()
+
+
+@contextmanager
+def _only_writer(directory: Path):  # type: ignore[no-untyped-def]
+    """One process a run: after a killed workflow a trainer of its may still be at work."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK_NAME)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunBusyError(
+            f"{directory}: another process trains this run (after a killed workflow its trainers go on); "
+            "wait for it or end it, then run again"
+        ) from None
+    except OSError as error:
+        raise ReproError(f"{directory}: cannot be written ({error.strerror}); choose another --results") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Session:
+    """One process's share of one run."""
+
+    def __init__(self, run: Run, settings: Settings, directory: Path) -> None:
+        self.run, self.settings, self.directory = run, settings, directory
+        self.device = choose_device(settings.device)
+        self.threads = settings.threads or run.torch_threads
+        set_arithmetic(self.device, self.threads)
+        self.data = _load_data(run, settings.data_dir)
+        self.trainer = Trainer(run.spec, run.seed, self.data, self.device)
+        self.compute = count_flops(self.trainer.model)
+        self.checkpoint = self._resume()
+        self.progress = settings.progress or make_progress()
+        self.tracker: Tracker | None = None
+
+    def train(self) -> Record:
+        epochs = self.run.spec["epochs"]
+        self.progress.start(f"{self.run.experiment} {self.run.scale} seed{self.run.seed}", epochs, self.epochs_done)
+        outcome = "interrupted"
+        try:
+            while self.epochs_done < epochs and not self._broken():
+                self._train_epoch()
+            record = self._finish()
+            outcome = record.status
+            return record
+        finally:
+            self.progress.close()
+            if self.tracker is not None:
+                self.tracker.close(outcome)
+
+    @property
+    def epochs_done(self) -> int:
+        return self.trainer.epochs_done
+
+    def _resume(self) -> Checkpoint:
+        setting: dict[str, Any] = {
+            "spec_hash": self.run.spec_hash,
+            "seed": self.run.seed,
+            "device": self.device.type,
+            "data": self.data.fingerprint,
+        }
+        if self.device.type == "cpu":  # on a GPU the number of host threads changes no bit
+            setting["threads"] = self.threads
+        checkpoint = load_checkpoint(self.directory, setting)
+        if checkpoint is None:
+            return Checkpoint(setting=setting, started_at=_now())
+        self.trainer.load_state(checkpoint.trainer)
+        return checkpoint
+
+    def _train_epoch(self) -> None:
+        state, start = self.checkpoint, time.perf_counter()
+        before = state.partial_seconds
+        try:
+            figures = self.trainer.train_epoch(self._after_step)
+        except Interrupted:
+            state.partial_seconds = before + time.perf_counter() - start
+            self._save()
+            raise
+        train_seconds = before + time.perf_counter() - start
+        row: dict[str, Any] = {"epoch": self.epochs_done, **rounded(figures), **rounded(self._evaluate())}
+        wall_seconds = before + time.perf_counter() - start
+        row |= rounded({"wall_seconds": wall_seconds, "images_per_second": len(self.data.train.labels) / train_seconds})
+        row |= {key: row.get(key) for key in ("validation_loss", "validation_accuracy")}
+        state.epochs.append(row)
+        state.layers += layer_rows(self.trainer.model, self.trainer.weight_clip.moved, self.epochs_done)
+        state.wall_seconds += wall_seconds
+        state.partial_seconds = 0.0
+        self._save()
+        write_progress(self.directory, state.epochs, state.layers)
+        self.progress.epoch(row)
+        self._track(row)
+
+    def _after_step(self, step: int, steps: int) -> bool:
+        assert self.progress is not None
+        self.progress.step(step, steps)
+        return self.settings.stop()
+
+    def _evaluate(self) -> dict[str, float]:
+        figures = {}
+        for name in ("test", "validation"):
+            split = getattr(self.data, name)
+            if split is not None:
+                figures[f"{name}_loss"], figures[f"{name}_accuracy"] = self.trainer.evaluate(split)
+        return figures
+
+    def _save(self) -> None:
+        self.checkpoint.trainer = self.trainer.state()
+        self.checkpoint.save(self.directory)
+
+    def _track(self, row: Mapping[str, Any]) -> None:
+        if self.tracker is None:
+            self.tracker = self.settings.track(row["wall_seconds"] * self.run.spec["epochs"])
+        if self.tracker is not None:
+            self.tracker.log_epochs(self.checkpoint.epochs, self.checkpoint.layers)
+
+    def _broken(self) -> bool:
+        """Whether the last epoch left no number to go on from."""
+        return bool(self.checkpoint.epochs) and not math.isfinite(self.checkpoint.epochs[-1]["train_loss"])
+
+    def _finish(self) -> Record:
+        state = self.checkpoint
+        status, reason = judge(state.epochs, self.data.classes)
+        record = Record(
+            experiment=self.run.experiment,
+            group=self.settings.group,
+            scale=self.run.scale,
+            seed=self.run.seed,
+            spec=self.run.spec,
+            spec_hash=self.run.spec_hash,
+            core_version=CORE_VERSION,
+            status=status,
+            reason=reason,
+            summary={**count_parameters(self.trainer.model), **summarize(state.epochs)},
+            data=_describe_data(self.data),
+            layers=describe_layers(self.trainer.model),
+            size=model_sizes(self.trainer.model),
+            compute=self.compute,
+            timing={
+                "started_at": state.started_at,
+                "ended_at": _now(),
+                "wall_seconds": round(state.wall_seconds, 3),
+                "train_images_per_second": float(np.median([row["images_per_second"] for row in state.epochs])),
+            },
+            environment=self._environment(),
+        )
+        save_weights(self.directory, self.trainer.model)
+        write_record(self.directory, record, state.epochs, state.layers)
+        delete_checkpoint(self.directory)
+        return record
+
+    def _environment(self) -> dict[str, Any]:
+        cuda = self.device.type == "cuda"
+        return {
+            **describe_environment(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": self.device.type,
+            "device_name": device_name(self.device),
+            "torch_threads": self.threads,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "peak_device_memory_bytes": torch.cuda.max_memory_allocated(self.device) if cuda else None,
+        }
+
+
+def judge(epochs: Sequence[Mapping[str, Any]], classes: int) -> tuple[str, str]:
+    """Status of a finished run and, where it diverged, the reason: not a number, or at chance."""
+    last = epochs[-1]
+    if not math.isfinite(last["train_loss"]):
+        return DIVERGED, f"training loss is {last['train_loss']} in epoch {last['epoch']}"
+    at_chance = last["test_accuracy"] <= CHANCE_ACCURACY_FACTOR / classes and last[
+        "train_loss"
+    ] >= CHANCE_LOSS_SHARE * math.log(classes)
+    if at_chance:
+        return DIVERGED, (
+            f"at chance: test accuracy {last['test_accuracy']:.4f} with {classes} classes, "
+            f"training loss {last['train_loss']:.4f} against ln {classes} = {math.log(classes):.4f}"
+        )
+    return COMPLETED, ""
+
+
+def summarize(epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The record's ``summary``; among equal accuracies the earliest epoch counts as the best."""
+    last, best = epochs[-1], max(epochs, key=lambda row: row["test_accuracy"])
+    validated = None
+    if last["validation_accuracy"] is not None:
+        validated = max(epochs, key=lambda row: row["validation_accuracy"])
+    return {
+        "epochs_run": len(epochs),
+        "final_train_loss": last["train_loss"],
+        "final_train_accuracy": last["train_accuracy"],
+        "final_test_loss": last["test_loss"],
+        "final_test_accuracy": last["test_accuracy"],
+        "best_test_accuracy": best["test_accuracy"],
+        "best_test_epoch": best["epoch"],
+        "validated_test_accuracy": validated and validated["test_accuracy"],
+        "validated_epoch": validated and validated["epoch"],
+    }
+
+
+def _load_data(run: Run, data_dir: Path | None) -> ImageData:
+    dataset = run.spec["dataset"]
+    return load_dataset(
+        dataset["name"],
+        train_images=dataset["train_images"],
+        test_images=dataset["test_images"],
+        validation_fraction=dataset["validation_fraction"],
+        seed=run.seed,
+        data_dir=data_dir,
+    )
+
+
+def _describe_data(data: ImageData) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "classes": data.classes,
+        "train_images": len(data.train.labels),
+        "validation_images": len(data.validation.labels) if data.validation else 0,
+        "test_images": len(data.test.labels),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

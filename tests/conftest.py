@@ -1,0 +1,45 @@
+"""Shared: the project's own configuration, runs small enough for tests, and real CIFAR where it is."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro.config import Config, Plan, Run, hash_spec, load_config
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The checkout's root."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    """The project's config.yaml."""
+    return load_config(PROJECT / "config.yaml")
+
+
+@pytest.fixture
+def tiny_run(config: Config) -> Callable[..., Run]:
+    """A run of an experiment at scale smoke, with settings of its spec replaced."""
+
+    def make(experiment: str = "main_cifar10", seed: int = 0, **changes: object) -> Run:
+        run = Plan(config, "smoke").run(experiment, seed)
+        spec = {**run.spec, **changes}
+        return replace(run, spec=spec, spec_hash=hash_spec(spec))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cifar_dir() -> Path:
+    """Folder with real CIFAR-10, or a skip that says why."""
+    directory = Path(os.environ.get("REPRO_DATA_DIR") or PROJECT / "data")
+    if not any((directory / name).exists() for name in ("cache/cifar10.npz", "cifar10", "cifar-10-batches-py")):
+        pytest.skip(f"real CIFAR-10 is not in {directory} (set REPRO_DATA_DIR to a folder that has it)")
+    return directory

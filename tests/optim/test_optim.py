@@ -1,0 +1,102 @@
+"""Clips, schedules and the optimiser, against formulas, torch and the authors' published learning rates."""
+
+import csv
+import math
+from importlib import resources
+
+import pytest
+import torch
+
+from repro.config import schema
+from repro.optim import OPTIMIZERS, SCHEDULES, WEIGHT_CLIPS, WeightClip, clip_gradients
+
+
+def test_registries_and_schema_name_the_same_methods() -> None:
+    assert set(schema.WEIGHT_CLIPS) == set(WEIGHT_CLIPS) | {"none"}
+    assert set(schema.SCHEDULES) == set(SCHEDULES)
+    assert set(schema.OPTIMIZERS) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_as_run_schedule_gives_the_authors_rates(dataset: str) -> None:
+    """Evidence, point 1: cosine with T_max 100 run on to epoch 150, in both logs."""
+    text = resources.files("repro.paper").joinpath(f"authors_log_{dataset}.csv").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    rows = list(csv.DictReader(lines))
+    assert len(rows) == 150
+    for row in rows:
+        rate = 1e-3 * SCHEDULES["cosine"](int(row["epoch"]) - 1, t_max=100)
+        assert rate == pytest.approx(float(row["lr"]), abs=6e-7)
+
+
+def test_real_restarts_return_to_the_start() -> None:
+    restarts = SCHEDULES["cosine_restarts"]
+    assert restarts(0, period=100) == restarts(100, period=100) == 1.0
+    assert restarts(50, period=100) == restarts(150, period=100) == pytest.approx(0.5)
+    assert restarts(99, period=100) < 1e-3
+    assert SCHEDULES["constant"](7) == 1.0
+
+
+def test_tanh_clip_is_equation_9_and_adds_up_its_shrink() -> None:
+    weight = torch.linspace(-4, 4, 101)
+    original = weight.clone()
+    clip = WeightClip([weight], "tanh", bound=3.0)
+    clip.step()
+    once = 3 * torch.tanh(original / 3)
+    assert torch.allclose(weight, once, atol=1e-6)
+    clip.step()
+    twice = 3 * torch.tanh(once / 3)
+    assert torch.allclose(clip.moved[0], (original - twice).abs(), atol=1e-5)
+    clip.reset()
+    assert clip.moved[0].count_nonzero() == 0
+
+
+def test_tanh_clip_shrinks_with_the_cube() -> None:
+    weight = torch.tensor([0.3])
+    WeightClip([weight], "tanh", bound=3.0).step()
+    assert 0.3 - weight.item() == pytest.approx(0.3**3 / 27, rel=0.02)
+
+
+def test_hard_clip_does_nothing_inside_the_bound() -> None:
+    weight = torch.randn(1000)
+    before = weight.clone()
+    clip = WeightClip([weight], "hard", bound=3.0 + before.abs().max().item())
+    clip.step()
+    assert torch.equal(weight, before)
+    outside = torch.tensor([-5.0, 5.0])
+    WeightClip([outside], "hard", bound=3.0).step()
+    assert outside.tolist() == [-3.0, 3.0]
+
+
+def test_no_weight_clip_is_off() -> None:
+    weight = torch.tensor([5.0])
+    WeightClip([weight], "none").step()
+    assert weight.item() == 5.0
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 1e6, None])
+def test_clip_gradients_as_torch_does(max_norm: float | None) -> None:
+    gradients = [torch.randn(30, 20), torch.randn(7)]
+    parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    expected_norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
+    norm = clip_gradients(gradients, max_norm)
+    assert torch.allclose(norm, expected_norm)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        assert torch.allclose(parameter.grad, gradient)
+    if max_norm == 0.5:
+        assert math.sqrt(sum(g.square().sum().item() for g in gradients)) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_adamw_decays_every_parameter_and_equals_torchs_plain_loop() -> None:
+    options = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 5e-4}
+    ours, theirs = torch.nn.Parameter(torch.ones(5)), torch.nn.Parameter(torch.ones(5))
+    fused = OPTIMIZERS["adamw"]([ours], **options)
+    plain = torch.optim.AdamW([theirs], lr=1e-3, betas=(0.9, 0.999), weight_decay=5e-4, foreach=False)
+    for step in range(10):
+        ours.grad = torch.full((5,), 0.1 * step)
+        theirs.grad = ours.grad.clone()
+        fused.step()
+        plain.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
