@@ -204,7 +204,7 @@ def test_full_disk_at_the_checkpoint_keeps_the_last_one(tmp_path: Path, tiny_run
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(StorageError, match="cannot write .*checkpoint.pt"):
+        with pytest.raises(StorageError, match=r"cannot write .*checkpoint\.pt"):
             train_run(run, Settings(results=tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
