@@ -79,7 +79,8 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
 
     Args:
         path: The YAML file.
-        overrides: Values for ``scale`` or ``seeds`` that replace the file's.
+        overrides: Values for ``scale`` or ``seeds`` that replace the file's; ``seeds`` also those of
+            every scale. Anything else belongs into the file.
 
     Raises:
         ConfigError: With every problem at once, each with its path in the file.
@@ -92,12 +93,25 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
         raw = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise ConfigError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
-    raw = {**raw, **(overrides or {})} if isinstance(raw, Mapping) else raw
     problems = Problems()
-    config = _build(raw, problems)
+    config = _build(_override(raw, overrides or {}, problems), problems)
     if config is None or problems.lines:
         raise ConfigError(path, problems.lines)
     return config
+
+
+def _override(raw: Any, overrides: Mapping[str, Any], problems: Problems) -> Any:
+    for key in overrides.keys() - {"scale", "seeds"}:
+        problems.unknown(f"override {key}", key, ["scale", "seeds"])
+    if not isinstance(raw, Mapping):
+        return raw
+    raw = {**raw, **overrides}
+    if "seeds" in overrides and isinstance(raw.get("scales"), Mapping):
+        raw["scales"] = {
+            name: {**scale, "seeds": None} if isinstance(scale, Mapping) else scale
+            for name, scale in raw["scales"].items()
+        }
+    return raw
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

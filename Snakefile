@@ -1,0 +1,100 @@
+"""Every experiment of the configured scale, then MLflow and the report.
+
+A training has no file input: its identity is in its path, so that a touched
+source file or data set retrains nothing and an edited setting does.
+"""
+
+import shutil
+import sys
+
+from repro.config import Plan, load_config
+from repro.records import find_records
+from repro.records.environment import available_cores
+
+CONFIG = load_config("config.yaml", overrides=config)
+PLAN = Plan(CONFIG)
+REPRO = f"{sys.executable} -m repro"
+RECORDS = [str(run.record_path()) for run in PLAN]
+PAGE = "report/index.html"
+SYNCED = f"results/.mlflow-{PLAN.scale.name}.txt"
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    spec="[0-9a-f]{8}",
+
+
+def slots(wildcards):
+    """Slots of --cores that a training takes: --cores beyond the machine's would only slow each other."""
+    oversubscription = -(-(workflow.cores or 1) // available_cores())
+    return CONFIG.scales[wildcards.scale].torch_threads * oversubscription
+
+
+rule all:
+    default_target: True
+    input:
+        RECORDS,
+        PAGE,
+        SYNCED,
+
+
+rule train:
+    output:
+        "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
+    log:
+        "logs/{scale}/{experiment}/seed{seed}-{spec}.log",
+    conda:
+        "profiles/environment.yaml"
+    threads: slots
+    resources:
+        gpu=int(shutil.which("nvidia-smi") is not None),
+    params:
+        repro=REPRO,
+    shell:
+        "{params.repro} train {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
+        " --expect-spec {wildcards.spec} > {log} 2>&1"
+
+
+# All records on disk, not only those of this scale: committed evidence stands beside what this machine ran.
+rule report:
+    input:
+        sorted({*RECORDS, *map(str, find_records())}),
+    output:
+        PAGE,
+    log:
+        "logs/report.log",
+    conda:
+        "profiles/environment.yaml"
+    params:
+        repro=REPRO,
+    shell:
+        "{params.repro} report > {log} 2>&1"
+
+
+rule track:
+    input:
+        RECORDS,
+    output:
+        SYNCED,
+    log:
+        "logs/track.log",
+    conda:
+        "profiles/environment.yaml"
+    params:
+        repro=REPRO,
+    shell:
+        "{params.repro} track --stamp {output} > {log} 2>&1"
+
+
+for group in CONFIG.groups:
+
+    rule:
+        name:
+            group
+        input:
+            [str(run.record_path()) for run in PLAN.group(group)],
+
+
+# A failed run leaves the report's inputs incomplete; the report is then built from what there is.
+onerror:
+    shell(f"{REPRO} report")

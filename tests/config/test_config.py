@@ -1,0 +1,199 @@
+"""The configuration: every entry resolves, every mistake is named, identity follows what changes a number."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from repro.config import Config, ConfigError, Plan, hash_spec, load_config, resolve_spec
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def edited(tmp_path: Path, project: Path) -> Callable[[Edit], Path]:
+    """The project's configuration with an edit applied, as a file."""
+
+    def write(edit: Edit) -> Path:
+        raw = yaml.safe_load((project / "config.yaml").read_text())
+        edit(raw)
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(raw, sort_keys=False))
+        return path
+
+    return write
+
+
+def put(path: str, value: object) -> Edit:
+    """An edit that sets one value, by its dotted path."""
+
+    def edit(raw: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for key in parents:
+            raw = raw[key]
+        raw[last] = value
+
+    return edit
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick", "short", "paper"])
+def test_every_entry_resolves_at_every_scale(config: Config, scale: str) -> None:
+    plan = Plan(config, scale)
+    for name in config.experiments:
+        for run in plan.runs(name):
+            assert run.spec["epochs"] >= 1
+            assert run.directory().parts[:2] == ("results", scale)
+
+
+def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> None:
+    plan = Plan(config, "paper")
+    epochs = {name: plan.run(name, 0).spec["epochs"] for name in config.experiments}
+    groups = {group: sum(e.group == group for e in config.experiments.values()) for group in config.groups}
+    assert groups == {"main": 2, "fp32": 3, "ablation": 9, "schedules": 6, "validated": 4, "mobile": 1}
+    assert all(epochs[n] == 100 for n, e in config.experiments.items() if e.group == "ablation")
+    assert all(epochs[n] == 150 for n, e in config.experiments.items() if e.group in ("main", "schedules", "fp32"))
+    assert plan.scale.seeds == (0, 1, 2)
+
+
+def test_equal_specs_share_one_run(config: Config) -> None:
+    plan = Plan(config, "paper")
+    assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)
+    assert plan.run("schedule_as_run_cifar10", 0).experiment == "main_cifar10"
+    assert plan.run("main_cifar10", 1).directory() != plan.run("main_cifar10", 0).directory()
+    assert len(list(plan)) == len({run.key for run in plan}) == 23 * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("defaults.optimizer.learning_rate", 0.002),
+        ("defaults.gradient_clip", 0.6),
+        ("defaults.quantizer.bit_width", 3),
+        ("defaults.precision", "bf16"),
+        ("defaults.model.dropout", 0.4),
+        ("defaults.weight_clip.bound", 2.0),
+        ("defaults.schedule.t_max", 90),
+        ("defaults.batch_size", 64),
+        ("scales.paper.train_images", 40_000),
+        ("scales.paper.epochs_factor", 0.5),
+    ],
+)
+def test_what_changes_a_number_changes_the_hash(config: Config, edited: Any, path: str, value: object) -> None:
+    before = Plan(config, "paper").run("main_cifar10", 0).spec_hash
+    assert Plan(load_config(edited(put(path, value))), "paper").run("main_cifar10", 0).spec_hash != before
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("scales.paper.torch_threads", 7), ("experiments.main_cifar10.title", "x"), ("seeds", [5])],
+)
+def test_what_changes_no_number_keeps_the_hash(config: Config, edited: Any, path: str, value: object) -> None:
+    before = Plan(config, "paper").run("main_cifar10", 0).spec_hash
+    assert Plan(load_config(edited(put(path, value))), "paper").run("main_cifar10", 0).spec_hash == before
+
+
+def test_hashes_of_committed_records_stand(config: Config) -> None:
+    """A change here orphans every committed record of scale paper: raise CORE_VERSION knowingly, or mend it."""
+    assert Plan(config, "paper").run("main_cifar10", 0).spec_hash == "6d3c625a"
+    assert Plan(config, "short").run("main_cifar10", 0).spec_hash == "b390c18e"
+
+
+def test_a_scale_keeps_the_schedules_shape(config: Config) -> None:
+    short = config.scales["short"]
+    main = resolve_spec(config.experiments["main_cifar10"], short)
+    assert (main["epochs"], main["schedule"]["t_max"]) == (9, pytest.approx(6))
+    ablation = resolve_spec(config.experiments["ablation_full"], short)
+    assert (ablation["epochs"], ablation["schedule"]["t_max"]) == (6, pytest.approx(6))
+    mobile = resolve_spec(config.experiments["mobile_cifar10"], short)
+    assert (mobile["epochs"], mobile["schedule"]["t_max"]) == (6, 100)
+    assert config.experiments["main_cifar10"].settings["epochs"] == 150
+
+
+def test_numbers_may_be_written_as_people_write_them(config: Config, edited: Any) -> None:
+    same = load_config(edited(put("defaults.optimizer.learning_rate", "1e-3")))  # YAML 1.1 reads 1e-3 as text
+    assert same.experiments["main_cifar10"] == config.experiments["main_cifar10"]
+    whole = load_config(edited(put("defaults.schedule.t_max", 100)))
+    assert (
+        hash_spec(whole.experiments["main_cifar10"].settings) == Plan(config, "paper").run("main_cifar10", 0).spec_hash
+    )
+
+
+def test_another_method_starts_from_its_own_options(edited: Any) -> None:
+    config = load_config(edited(put("experiments.extra", {"group": "ablation", "title": "t", "schedule": "constant"})))
+    assert config.experiments["extra"].settings["schedule"] == {"name": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("experiments.main_cifar10.epoch", 3, "main_cifar10.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("experiments.main_cifar10.dataset", {"name": "cifar11"}, "did you mean 'cifar10'?"),
+        ("defaults.optimizer", {"name": "adam"}, "unknown method 'adam'; did you mean 'adamw'?"),
+        ("defaults.optimizer.lr", 1, "unknown key 'lr'"),
+        ("defaults.quantizer.bit_width", 9, "9 is not allowed; expected an integer >= 2 and <= 8"),
+        ("defaults.quantizer.bit_width", 4.5, "4.5 is not allowed"),
+        ("defaults.quantizer.bit_width", True, "True is not allowed"),
+        ("defaults.optimizer.learning_rate", 0, "0 is not allowed; expected a number > 0"),
+        ("defaults.optimizer.learning_rate", float("nan"), "nan is not allowed"),
+        ("defaults.gradient_clip", "off", "'off' is not allowed; expected a number > 0, or null"),
+        ("defaults.epochz", 3, "defaults.epochz: unknown key 'epochz'; did you mean 'epochs'?"),
+        ("defaults.weight_clip", None, "names no method (allowed: hard, none, tanh)"),
+        ("experiments.main_cifar10.group", "report", "cannot name a target"),
+        ("experiments.Bad-Name", {}, "a name is made of lower-case letters"),
+        ("scale", "qick", "unknown scale 'qick'; did you mean 'quick'?"),
+        ("seeds", [], "expected a list of at least one"),
+        ("seeds", [0, -1], "integer >= 0"),
+        ("scales.quick.seeds", [1, 1], "names a seed twice"),
+        ("scales.quick.dataset_map", {"cifar1": "digits10"}, "unknown key 'cifar1'"),
+        ("experimnts", {}, "unknown key 'experimnts'; did you mean 'experiments'?"),
+        ("experiments", {}, "is not a mapping with at least one entry"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(edited: Any, path: str, value: object, expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(edited(put(path, value)))
+    assert expected in str(error.value)
+
+
+def test_all_mistakes_at_once(edited: Any) -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        raw["scale"] = "nope"
+        raw["experiments"]["main_cifar10"]["epochz"] = 1
+        raw["experiments"]["ablation_full"]["epochs"] = 0
+        raw["scales"]["quick"]["torch_threads"] = "two"
+
+    with pytest.raises(ConfigError) as error:
+        load_config(edited(edit))
+    assert len(error.value.problems) == 4
+    assert "4 problems" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a: [", "not valid YAML"), ("scale: a\nscale: b", "'scale' given twice"), ("- 1", "not a mapping")],
+)
+def test_broken_files(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=expected):
+        load_config(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_overrides(project: Path) -> None:
+    config = load_config(project / "config.yaml", {"scale": "smoke", "seeds": [4, 5]})
+    assert Plan(config).scale.name == "smoke"
+    assert Plan(config).scale.seeds == (4, 5)
+    with pytest.raises(ConfigError, match="unknown key 'epochs'"):
+        load_config(project / "config.yaml", {"epochs": 3})
+
+
+def test_importing_the_configuration_is_light() -> None:
+    script = "import sys, repro.config, repro.status; print({'torch', 'pandas', 'mlflow', 'numpy'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

@@ -1,0 +1,158 @@
+"""The DAG as a user meets it: everything once, nothing twice, one block one run, failures that lose nothing."""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from repro.config import Plan, load_config
+from repro.records import find_records, read_record
+
+from .conftest import snakemake
+
+ABLATION = """
+  ablation_no_dropout:
+    group: ablation
+    title: w/o dropout
+    epochs: 100
+    model: {dropout: 0.0}
+"""
+
+
+def jobs(output: str) -> dict[str, int]:
+    """Snakemake's table of jobs to run."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def shuffle_file_times(folder: Path, seed: int) -> None:
+    generator = random.Random(seed)
+    for path in sorted(folder.rglob("*")):
+        stamp = 1_600_000_000 + generator.randrange(10**8)
+        os.utime(path, (stamp, stamp), follow_symlinks=False)
+
+
+def add_block(folder: Path, block: str) -> None:
+    with (folder / "config.yaml").open("a") as file:
+        file.write(block)
+
+
+def test_everything_ran(smoke_project: Path) -> None:
+    plan = Plan(load_config(smoke_project / "config.yaml"), "smoke")
+    records = {read_record(path).key for path in find_records(smoke_project / "results")}
+    assert records == {run.key for run in plan}
+    page = (smoke_project / "report" / "index.html").read_text()
+    for experiment in plan.config.experiments.values():
+        assert experiment.name in page
+    assert (smoke_project / "mlflow.db").exists()
+    assert "23 added" in (smoke_project / "results" / ".mlflow-smoke.txt").read_text()
+
+
+def test_again_is_nothing_to_do(smoke_project: Path) -> None:
+    result = snakemake(smoke_project)
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clone_with_records_trains_nothing(cached: Path, seed: int) -> None:
+    """No data, no .snakemake/, no weights, file times in any order."""
+    shuffle_file_times(cached, seed)
+    planned = jobs(snakemake(cached, "-n").stdout)
+    assert planned == {"all": 1, "report": 1, "track": 1, "total": 3}
+
+
+def test_a_clone_with_records_builds_the_report(cached: Path) -> None:
+    shuffle_file_times(cached, seed=7)
+    before = {path: path.read_bytes() for path in find_records(cached / "results")}
+    result = snakemake(cached)
+    assert result.returncode == 0, result.stdout
+    assert (cached / "report" / "index.html").exists()
+    assert {path: path.read_bytes() for path in find_records(cached / "results")} == before
+    assert "Nothing to be done" in snakemake(cached).stdout
+
+
+def test_one_block_trains_one_run_and_shows(cached: Path) -> None:
+    add_block(cached, ABLATION)
+    assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
+    before = set(find_records(cached / "results"))
+    result = snakemake(cached)
+    assert result.returncode == 0, result.stdout[-4000:]
+    (new,) = set(find_records(cached / "results")) - before
+    record = read_record(new)
+    assert (record.experiment, record.spec["model"]["dropout"]) == ("ablation_no_dropout", 0.0)
+    table = next((cached / "report" / "tables").glob("table_vii*.csv"))
+    assert "w/o dropout" in table.read_text()
+    assert len(pd.read_csv(table)) >= 10
+    figure = next((cached / "report" / "figures").glob("*ablation*.svg"))
+    assert "w/o dropout" in figure.read_text()
+
+
+def test_a_deleted_record_trains_once(cached: Path) -> None:
+    next(cached.glob("results/smoke/ablation_full/*/record.json")).unlink()
+    assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
+
+
+def test_an_edited_setting_trains_what_it_touches(cached: Path) -> None:
+    raw = yaml.safe_load((cached / "config.yaml").read_text())
+    raw["experiments"]["ablation_full"]["batch_size"] = 64
+    (cached / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
+    raw["defaults"]["optimizer"]["learning_rate"] = 0.002
+    (cached / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    assert jobs(snakemake(cached, "-n").stdout)["train"] == 23
+
+
+def test_an_edited_shell_line_trains_nothing(smoke_project: Path, tmp_path: Path) -> None:
+    """Also where .snakemake/ remembers the old line."""
+    folder = tmp_path / "copy"
+    shutil.copytree(smoke_project, folder, symlinks=True)
+    snakefile = folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text().replace("> {log} 2>&1", ">{log} 2>&1"))
+    assert "train" not in jobs(snakemake(folder, "-n").stdout)
+
+
+def test_groups_are_targets(cached: Path) -> None:
+    shutil.rmtree(cached / "results")
+    counts = {"main": 2, "ablation": 9, "schedules": 6, "fp32": 3, "mobile": 1, "validated": 4}
+    for group, count in counts.items():
+        assert jobs(snakemake(cached, "-n", group).stdout)["train"] == count
+
+
+def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -> None:
+    """Real CIFAR asked for and absent: snakemake fails, says why, and loses nothing."""
+    raw = yaml.safe_load((cached / "config.yaml").read_text())
+    del raw["scales"]["smoke"]["dataset_map"]["cifar100"]
+    (cached / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    result = snakemake(cached, "main")
+    assert result.returncode != 0
+    assert "cifar100 is not here" in result.stdout
+    assert "python -m repro data cifar100 --download" in result.stdout
+    page = (cached / "report" / "index.html").read_text()
+    assert "not run" in page
+    assert len(find_records(cached / "results")) == 23
+
+
+def test_a_config_mistake_is_a_message(cached: Path) -> None:
+    add_block(cached, "\n  oops:\n    group: ablation\n    title: t\n    epochz: 3\n")
+    result = snakemake(cached, "-n")
+    assert result.returncode != 0
+    assert "experiments.oops.epochz: unknown key 'epochz'; did you mean 'epochs'?" in result.stdout
+
+
+def test_a_job_planned_for_another_configuration_is_refused(cached: Path) -> None:
+    command = [sys.executable, "-m", "repro", "train", "main_cifar10", "--scale", "smoke", "--expect-spec", "00000000"]
+    result = subprocess.run(command, cwd=cached, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "was edited while it ran" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_snakefile_stays_small(project: Path) -> None:
+    assert len((project / "Snakefile").read_text().splitlines()) <= 100
