@@ -1,0 +1,211 @@
+import logging
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tracking_runs import epoch_rows, is_exact, layer_rows, planned_run, runs_of, save
+
+from repro.tracking import LiveTracker, SyncResult, live, sync_records
+
+
+def train(tracker, first, last):
+    """Report as the trainer does: all rows so far, after each epoch."""
+    for epoch in range(first, last + 1):
+        tracker.log_epochs(epoch_rows(epoch), layer_rows(epoch))
+
+
+def kill(tracker):
+    """What a killed process leaves: epochs logged, nothing closed (``interrupted`` leaves it running)."""
+    tracker.close("interrupted")
+
+
+def own_warnings(caplog):
+    return [record for record in caplog.records if record.name.startswith("repro")]
+
+
+def runs_of_or_none(client):
+    return client.get_experiment_by_name("repro-quick") and runs_of(client)
+
+
+def test_live_then_sync_keeps_the_run(results, client, caplog):
+    tracker = LiveTracker(planned_run(), "main", started_at="2026-01-01T10:00:00+00:00")
+    train(tracker, 1, 4)
+    tracker.close("completed")
+    (live_run,) = runs_of(client)
+    assert live_run.info.status == "FINISHED"
+    assert live_run.data.tags["status"] == "completed"
+    assert is_exact(client, live_run)
+    save(results)
+    assert sync_records(results) == SyncResult(updated=1)
+    assert sync_records(results) == SyncResult(unchanged=1)
+    (run,) = runs_of(client)
+    assert run.info.run_id == live_run.info.run_id
+    assert is_exact(client, run)
+    assert run.info.end_time - run.info.start_time == 300_000
+    assert "final_test_accuracy" in run.data.metrics
+    assert len(client.list_artifacts(run.info.run_id)) == 3
+    save(results, seed=1)
+    sync_records(results)
+    synced = next(run for run in runs_of(client) if run.data.tags["seed"] == "1")
+    assert synced.data.tags.keys() == run.data.tags.keys()
+    assert synced.data.params == run.data.params
+    assert not own_warnings(caplog)
+
+
+def test_killed_and_resumed(results, client):
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 2)
+    kill(tracker)
+    (half,) = runs_of(client)
+    assert half.info.status == "RUNNING"
+    resumed = LiveTracker(planned_run(), "main")
+    train(resumed, 3, 4)
+    resumed.close("completed")
+    (run,) = runs_of(client)
+    assert run.info.run_id == half.info.run_id
+    assert is_exact(client, run)
+    save(results)
+    sync_records(results)
+    (run,) = runs_of(client)
+    assert run.info.run_id == half.info.run_id
+    assert is_exact(client, run)
+
+
+def test_killed_live_run_is_completed_by_the_sync(results, client):
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 2)
+    kill(tracker)
+    save(results)
+    assert sync_records(results) == SyncResult(updated=1)
+    (run,) = runs_of(client)
+    assert run.info.status == "FINISHED"
+    assert is_exact(client, run)
+
+
+def test_epoch_trained_anew_is_replaced(results, client):
+    """Logged, killed before its checkpoint, trained again in another time."""
+    tracker = LiveTracker(planned_run(), "main")
+    slow = [*epoch_rows(1), {**epoch_rows(2)[1], "wall_seconds": 99.0}]
+    tracker.log_epochs(slow, layer_rows(2))
+    kill(tracker)
+    resumed = LiveTracker(planned_run(), "main")
+    train(resumed, 2, 4)
+    resumed.close("completed")
+    save(results)
+    assert sync_records(results) == SyncResult(updated=1)
+    (run,) = runs_of(client)
+    assert is_exact(client, run)
+
+
+def test_training_again_replaces_the_finished_run(results, client):
+    save(results)
+    sync_records(results)
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 1)
+    tracker.close("completed")
+    (run,) = runs_of(client)
+    assert is_exact(client, run, epochs=1)
+
+
+def test_late_flush_after_a_sync_adds_nothing(results, client):
+    """Another process may sync the record between its writing and the tracker's last batch."""
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 2)
+    while not runs_of_or_none(client) or "train_loss" not in runs_of(client)[0].data.metrics:
+        time.sleep(0.02)
+    save(results)
+    sync_records(results)
+    train(tracker, 3, 4)
+    tracker.close("completed")
+    (run,) = runs_of(client)
+    assert is_exact(client, run)
+    assert sync_records(results) == SyncResult(unchanged=1)
+
+
+def test_unreachable_server_costs_nothing(results, client, caplog):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        tracker = LiveTracker(planned_run(), "main", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        train(tracker, 1, 4)
+        assert time.monotonic() - started < 1
+        tracker.close("completed")
+    tracker.log_epochs(epoch_rows(4), layer_rows(4))
+    tracker.close("completed")
+    assert time.monotonic() - started < 5
+    (warning,) = own_warnings(caplog)
+    assert warning.levelno == logging.WARNING
+    assert "python -m repro track" in warning.message
+    save(results)
+    assert sync_records(results) == SyncResult(added=1)
+
+
+def test_silent_server_delays_the_end_a_little(monkeypatch, caplog):
+    """It takes the connection and never answers."""
+    monkeypatch.setattr(live, "CLOSE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        tracker = LiveTracker(planned_run(), "main", f"http://127.0.0.1:{server.getsockname()[1]}")
+        train(tracker, 1, 2)
+        started = time.monotonic()
+        tracker.close("completed")
+        assert time.monotonic() - started < 2
+    assert len(own_warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("package", ["mlflow", "filelock"])
+def test_not_installed(monkeypatch, caplog, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 2)
+    tracker.close("completed")
+    (warning,) = own_warnings(caplog)
+    assert package in warning.message
+
+
+def test_failure_half_way_goes_quiet(results, client, caplog, monkeypatch):
+    tracker = LiveTracker(planned_run(), "main")
+    train(tracker, 1, 1)
+    monkeypatch.setattr("mlflow.MlflowClient.log_batch", lambda *_, **__: 1 / 0)
+    train(tracker, 2, 4)
+    tracker.close("completed")
+    assert len(own_warnings(caplog)) == 1
+    monkeypatch.undo()
+    monkeypatch.chdir(results.parent)
+    save(results)
+    sync_records(results)
+    (run,) = runs_of(client)
+    assert is_exact(client, run)
+
+
+WORKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tracking_runs import epoch_rows, is_exact, layer_rows, planned_run, runs_of, save
+from repro.tracking import LiveTracker, sync_records
+seed = int(sys.argv[2])
+tracker = LiveTracker(planned_run(seed), "main")
+for epoch in range(1, 5):
+    tracker.log_epochs(epoch_rows(epoch), layer_rows(epoch))
+tracker.close("completed")
+save("results", seed)
+sync_records("results")
+"""
+
+
+def test_four_processes_on_an_empty_database(results, tmp_path):
+    from mlflow import MlflowClient
+
+    for seed in range(10, 16):  # cached records, which all four find and add
+        save(results, seed)
+    command = [sys.executable, "-c", WORKER, str(Path(__file__).parent)]
+    workers = [subprocess.Popen([*command, str(seed)], stderr=subprocess.PIPE, text=True) for seed in range(4)]
+    complaints = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert complaints == [""] * 4  # quiet: neither warnings nor log lines of the migration
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert sorted(int(run.data.tags["seed"]) for run in runs_of(client)) == [0, 1, 2, 3, *range(10, 16)]
+    assert all(is_exact(client, run) for run in runs_of(client))
+    assert sync_records(results) == SyncResult(unchanged=10)
