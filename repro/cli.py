@@ -4,6 +4,7 @@ Every command imports what it needs when it runs, so that ``list`` and ``status`
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call, 128 + signal for a run that was asked to stop.
     """
     parsed = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("repro").setLevel(logging.INFO)
     command: Callable[[argparse.Namespace, Config], int] = parsed.command
     try:
         return command(parsed, load_config(parsed.config))
@@ -126,12 +129,12 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
 
     group = config.experiments[run.experiment].group
 
-    def tracker(estimated_seconds: float) -> Tracker | None:
+    def tracker(estimated_seconds: float, started_at: str) -> Tracker | None:
         if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
             return None
         from repro.tracking import LiveTracker
 
-        return LiveTracker(run, group)
+        return LiveTracker(run, group, started_at=started_at)
 
     stop = _StopRequest()
     settings = Settings(

@@ -16,17 +16,14 @@ from filelock import FileLock, Timeout
 from repro.config import CORE_VERSION, Run
 from repro.data import ImageData, load_dataset
 from repro.errors import ReproError
-from repro.records import COMPLETED, DIVERGED, LOCK_NAME, Record, read_record, write_progress, write_record
+from repro.records import LOCK_NAME, Record, read_record, write_progress, write_record
 from repro.records.environment import describe_environment, peak_memory_bytes
 from repro.train.checkpoint import Checkpoint, delete_checkpoint, load_checkpoint, save_weights
 from repro.train.device import choose_device, device_name, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
+from repro.train.outcome import judge, summarize
 from repro.train.progress import Progress, make_progress
 from repro.train.trainer import Interrupted, Trainer
-
-# At chance: accuracy at most this many times 1 / K, and loss at least this share of ln K.
-CHANCE_ACCURACY_FACTOR = 1.5
-CHANCE_LOSS_SHARE = 0.98
 
 
 class RunBusyError(ReproError):
@@ -53,8 +50,8 @@ class Settings:
         threads: Threads of a CPU run; ``None`` takes the scale's.
         data_dir: Folder of the data sets; ``None`` takes REPRO_DATA_DIR or ``data/``.
         group: The experiment's group, for the record.
-        track: Called with the estimated seconds of the whole run after each epoch
-            until it gives a tracker.
+        track: Called after each epoch with the estimated seconds of the whole run and
+            the time at which it started (ISO 8601), until it gives a tracker.
         stop: Asked after each step whether to stop at its boundary.
         progress: Where progress goes.
     """
@@ -64,7 +61,7 @@ class Settings:
     threads: int | None = None
     data_dir: Path | None = None
     group: str = ""
-    track: Callable[[float], Tracker | None] = lambda seconds: None
+    track: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None
     stop: Callable[[], bool] = lambda: False
     progress: Progress | None = None
 
@@ -205,7 +202,9 @@ class _Session:
 
     def _track(self, row: Mapping[str, Any]) -> None:
         if self.tracker is None:
-            self.tracker = self.settings.track(row["wall_seconds"] * self.run.spec["epochs"])
+            self.tracker = self.settings.track(
+                row["wall_seconds"] * self.run.spec["epochs"], self.checkpoint.started_at
+            )
         if self.tracker is not None:
             self.tracker.log_epochs(self.checkpoint.epochs, self.checkpoint.layers)
 
@@ -256,41 +255,6 @@ class _Session:
             "peak_memory_bytes": peak_memory_bytes(),
             "peak_device_memory_bytes": torch.cuda.max_memory_allocated(self.device) if cuda else None,
         }
-
-
-def judge(epochs: Sequence[Mapping[str, Any]], classes: int) -> tuple[str, str]:
-    """Status of a finished run and, where it diverged, the reason: not a number, or at chance."""
-    last = epochs[-1]
-    if not math.isfinite(last["train_loss"]):
-        return DIVERGED, f"training loss is {last['train_loss']} in epoch {last['epoch']}"
-    at_chance = last["test_accuracy"] <= CHANCE_ACCURACY_FACTOR / classes and last[
-        "train_loss"
-    ] >= CHANCE_LOSS_SHARE * math.log(classes)
-    if at_chance:
-        return DIVERGED, (
-            f"at chance: test accuracy {last['test_accuracy']:.4f} with {classes} classes, "
-            f"training loss {last['train_loss']:.4f} against ln {classes} = {math.log(classes):.4f}"
-        )
-    return COMPLETED, ""
-
-
-def summarize(epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The record's ``summary``; among equal accuracies the earliest epoch counts as the best."""
-    last, best = epochs[-1], max(epochs, key=lambda row: row["test_accuracy"])
-    validated = None
-    if last["validation_accuracy"] is not None:
-        validated = max(epochs, key=lambda row: row["validation_accuracy"])
-    return {
-        "epochs_run": len(epochs),
-        "final_train_loss": last["train_loss"],
-        "final_train_accuracy": last["train_accuracy"],
-        "final_test_loss": last["test_loss"],
-        "final_test_accuracy": last["test_accuracy"],
-        "best_test_accuracy": best["test_accuracy"],
-        "best_test_epoch": best["epoch"],
-        "validated_test_accuracy": validated and validated["test_accuracy"],
-        "validated_epoch": validated and validated["epoch"],
-    }
 
 
 def _load_data(run: Run, data_dir: Path | None) -> ImageData:

@@ -16,7 +16,7 @@ from repro.errors import ReproError
 from repro.records import StorageError, read_csv_rows, read_record
 from repro.train import Interrupted, ResumeError, RunBusyError, Settings, train_run
 from repro.train.checkpoint import CHECKPOINT_NAME, WEIGHTS_NAME
-from repro.train.run import judge, summarize
+from repro.train.outcome import judge, summarize
 
 MakeRun = Callable[..., Run]
 
@@ -234,7 +234,7 @@ def test_tracker_comes_late_and_hears_the_end(tmp_path: Path, tiny_run: MakeRun)
 
     run = tiny_run("fp32_cifar10", epochs=3)
     asked = iter([None, Listener()])
-    train_run(run, Settings(results=tmp_path, track=lambda seconds: next(asked)))
+    train_run(run, Settings(results=tmp_path, track=lambda seconds, started_at: next(asked)))
     assert heard[:2] == [(2, 16), (3, 24)]
     assert heard[2] in ("completed", "diverged")
 

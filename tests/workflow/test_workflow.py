@@ -87,10 +87,10 @@ def test_one_block_trains_one_run_and_shows(cached: Path) -> None:
     (new,) = set(find_records(cached / "results")) - before
     record = read_record(new)
     assert (record.experiment, record.spec["model"]["dropout"]) == ("ablation_no_dropout", 0.0)
-    table = next((cached / "report" / "tables").glob("table_vii*.csv"))
+    table = next((cached / "report" / "tables").glob("table7.csv"))
     assert "w/o dropout" in table.read_text()
     assert len(pd.read_csv(table)) >= 10
-    figure = next((cached / "report" / "figures").glob("*ablation*.svg"))
+    figure = next((cached / "report" / "figures").glob("figure_table7.svg"))
     assert "w/o dropout" in figure.read_text()
 
 

@@ -1,0 +1,190 @@
+"""All records under a folder, matched to the experiments that they serve."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repro.analysis.rows import NUMBERS, RENAMED, TEXTS, LoadedRun, load_run
+from repro.config import Config, Plan
+from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
+
+# The order of the report: the nearer to the paper, the earlier.
+SCALES = ("paper", "short", "quick", "smoke")
+NOT_RUN = "not run"
+
+KEYS = ("scale", "experiment", "seed")
+RUN_COLUMNS = (*KEYS, "group", "title", *TEXTS, *NUMBERS)
+PLANNED_COLUMNS = (*KEYS, "run", "status")
+STALE_COLUMNS = ("path", *KEYS, "spec_hash", "reason")
+UNREADABLE_COLUMNS = ("path", "error")
+
+Match = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the records say, as tidy data frames.
+
+    Attributes:
+        config: The configuration that the records were matched with.
+        runs: One row an experiment, scale and seed that has a record. A run that serves several
+            experiments has a row for each, with the same ``run`` and ``path``.
+        epochs: ``epochs.csv`` of those runs, with ``scale``, ``experiment`` and ``seed``.
+        layers: ``layers.csv`` of those runs, with the same keys; its ``scale`` is named ``level_scale`` here.
+        planned: One row a run (not an experiment) that a scale asks for or that was found: its status is
+            ``completed``, ``diverged`` or ``not run``.
+        stale: Records that serve no experiment, and why.
+        unreadable: Record files that cannot be used, and why.
+    """
+
+    config: Config
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    layers: pd.DataFrame
+    planned: pd.DataFrame
+    stale: pd.DataFrame
+    unreadable: pd.DataFrame
+
+    def select(self, scale: str, experiment: str) -> pd.DataFrame:
+        """Rows of ``runs`` of one experiment at one scale, indexed and sorted by seed; empty where not run."""
+        return self._by_experiment.get((scale, experiment), self.runs.iloc[:0].set_index("seed"))
+
+    @cached_property
+    def _by_experiment(self) -> dict[tuple[str, str], pd.DataFrame]:
+        groups = self.runs.groupby(["scale", "experiment"], sort=False)
+        return {(str(keys[0]), str(keys[1])): rows.set_index("seed").sort_index() for keys, rows in groups}
+
+    def scales_with(self, experiments: Iterable[str]) -> list[str]:
+        """Scales with a record of any of the experiments, in the report's order; without one, the configured scale."""
+        found = set(self.runs.loc[self.runs["experiment"].isin(list(experiments)), "scale"])
+        return [scale for scale in scale_order(self.config) if scale in found] or [self.config.scale]
+
+
+def scale_order(config: Config) -> list[str]:
+    """The configured scales as the report orders them: paper, short, quick, smoke, then any other."""
+    known = [name for name in SCALES if name in config.scales]
+    return known + [name for name in config.scales if name not in known]
+
+
+def load_evidence(config: Config, results: str | Path) -> Evidence:
+    """Read every record below ``results`` and match it by scale, spec hash and seed, whatever folder it is in.
+
+    Args:
+        config: The registry of experiments and scales.
+        results: Folder of the records; it need not exist.
+
+    Returns:
+        The evidence. A damaged record is listed, not raised.
+    """
+    results = Path(results)
+    plans = {name: Plan(config, name) for name in scale_order(config)}
+    serves = {
+        (name, spec_hash): names for name, plan in plans.items() for spec_hash, names in _experiments(plan).items()
+    }
+    loaded, unreadable = _load_all(results)
+    used: dict[Match, LoadedRun] = {}
+    stale = []
+    for run in sorted(loaded, key=lambda run: (not _is_at_home(run, plans, serves), run.path)):
+        record = run.record
+        match: Match = (record.scale, record.spec_hash, record.seed)
+        if record.scale not in plans:
+            stale.append(_stale_row(run, f"config.yaml has no scale {record.scale!r}"))
+        elif match[:2] not in serves:
+            stale.append(_stale_row(run, "no experiment resolves to this hash at this scale"))
+        elif match in used:
+            stale.append(_stale_row(run, f"a second record of the run in {used[match].path}"))
+        else:
+            used[match] = run
+    return Evidence(
+        config=config,
+        runs=_runs_frame(config, used, serves),
+        epochs=_tables(used, serves, "epochs", EPOCH_COLUMNS),
+        layers=_tables(used, serves, "layers", tuple(RENAMED.get(name, name) for name in LAYER_COLUMNS)),
+        planned=_planned_frame(plans, used, serves),
+        stale=pd.DataFrame(stale, columns=STALE_COLUMNS),
+        unreadable=pd.DataFrame(unreadable, columns=UNREADABLE_COLUMNS),
+    )
+
+
+Serves = Mapping[tuple[str, str], list[str]]
+
+
+def _experiments(plan: Plan) -> dict[str, list[str]]:
+    """Spec hash to the experiments it serves; the first of them owns the run."""
+    result: dict[str, list[str]] = {}
+    for name in plan.config.experiments:
+        result.setdefault(plan.run(name, 0).spec_hash, []).append(name)
+    return result
+
+
+def _load_all(results: Path) -> tuple[list[LoadedRun], list[dict[str, str]]]:
+    loaded, unreadable = [], []
+    for path in find_records(results):
+        try:
+            loaded.append(load_run(path, results))
+        except RecordError as error:
+            where = path.parent.relative_to(results).as_posix()
+            unreadable.append({"path": where, "error": str(error).replace(f"{results}/", "")})
+    return loaded, unreadable
+
+
+def _is_at_home(run: LoadedRun, plans: Mapping[str, Plan], serves: Serves) -> bool:
+    """Whether a record lies where this suite itself would write it: then it goes before any copy."""
+    record = run.record
+    names = serves.get((record.scale, record.spec_hash))
+    if not names:
+        return False
+    return plans[record.scale].run(names[0], record.seed).directory("") == Path(run.path)
+
+
+def _stale_row(run: LoadedRun, reason: str) -> dict[str, Any]:
+    keys = {name: getattr(run.record, name) for name in (*KEYS, "spec_hash")}
+    return {"path": run.path, **keys, "reason": reason}
+
+
+def _keys(used: Mapping[Match, LoadedRun], serves: Serves) -> list[tuple[dict[str, Any], LoadedRun]]:
+    """Every experiment that a run serves, with the run."""
+    return [
+        ({"scale": scale, "experiment": name, "seed": seed}, run)
+        for (scale, spec_hash, seed), run in used.items()
+        for name in serves[scale, spec_hash]
+    ]
+
+
+def _runs_frame(config: Config, used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:
+    rows = []
+    for keys, run in _keys(used, serves):
+        experiment = config.experiments[keys["experiment"]]
+        rows.append({**keys, "group": experiment.group, "title": experiment.title, **run.row})
+    scales, experiments = scale_order(config), list(config.experiments)
+    rows.sort(key=lambda row: (scales.index(row["scale"]), experiments.index(row["experiment"]), row["seed"]))
+    return pd.DataFrame(rows, columns=RUN_COLUMNS).astype(dict.fromkeys(NUMBERS, float))
+
+
+def _tables(used: Mapping[Match, LoadedRun], serves: Serves, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    frames: list[pd.DataFrame] = [getattr(run, name).assign(**keys) for keys, run in _keys(used, serves)]
+    if not frames:
+        return pd.DataFrame(columns=[*KEYS, *columns])
+    return pd.concat(frames, ignore_index=True)[[*KEYS, *columns]]
+
+
+def _planned_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:
+    rows = []
+    for scale, plan in plans.items():
+        wanted = {(scale, run.spec_hash, run.seed) for run in plan}
+        for match in sorted(wanted | {match for match in used if match[0] == scale}):
+            run = used.get(match)
+            rows.append(
+                {
+                    "scale": scale,
+                    "experiment": serves[match[:2]][0],
+                    "seed": match[2],
+                    "run": f"{scale}/{match[1]}/seed{match[2]}",
+                    "status": run.record.status if run else NOT_RUN,
+                }
+            )
+    return pd.DataFrame(rows, columns=PLANNED_COLUMNS)

@@ -1,0 +1,64 @@
+"""Statistics over seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with what is known about its uncertainty, in the unit of its values.
+
+    Attributes:
+        value: Mean over seeds; the value itself with one seed.
+        low: Lower end of the 95 % t-interval over seeds; NaN with fewer than two.
+        high: Upper end.
+        standard_error: Binomial standard error of the test set, given with one seed only; NaN otherwise.
+        n: Seeds.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    n: int
+
+
+def estimate(values: Sequence[float] | pd.Series, trials: float | None = None) -> Estimate:
+    """Mean and 95 % t-interval over seeds; with one seed no interval is invented.
+
+    Args:
+        values: One figure a seed. A missing one makes the mean NaN: leaving it out would be a choice of seeds.
+        trials: Test images behind each value, where the values are accuracies as fractions.
+    """
+    figures = np.asarray(values, dtype=float)
+    n, nan = len(figures), math.nan
+    if n == 0:
+        return Estimate(nan, nan, nan, nan, 0)
+    mean = float(figures.mean())
+    if n == 1:
+        known = trials is not None and trials > 0 and 0 <= mean <= 1
+        error = math.sqrt(mean * (1 - mean) / trials) if known and trials else nan
+        return Estimate(mean, nan, nan, error, 1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * figures.std(ddof=1) / math.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, nan, n)
+
+
+def paired_difference(values: pd.Series, reference: pd.Series) -> Estimate:
+    """``values - reference`` over the seeds that both have.
+
+    Args:
+        values: One figure a seed, indexed by seed.
+        reference: The same of the run to compare with.
+
+    Returns:
+        Mean difference and, with two common seeds or more, its paired t-interval; n = 0 without a common seed.
+    """
+    common = values.index.intersection(reference.index)
+    return estimate(values.loc[common] - reference.loc[common])

@@ -1,0 +1,133 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from repro.analysis import load_evidence
+from repro.records import EPOCHS_NAME
+
+
+def load(factory):
+    return load_evidence(factory.config, factory.results)
+
+
+def test_no_records_gives_empty_frames_and_counts_what_is_not_run(factory):
+    evidence = load(factory)
+    assert evidence.runs.empty
+    assert evidence.epochs.empty
+    assert evidence.stale.empty
+    assert evidence.unreadable.empty
+    assert set(evidence.planned["status"]) == {"not run"}
+    assert evidence.scales_with(["main_cifar10"]) == ["quick"]
+
+
+def test_one_run_serves_every_experiment_of_equal_spec(factory):
+    factory.write("main_cifar10", best=0.9)
+    evidence = load(factory)
+    assert list(evidence.runs["experiment"]) == ["main_cifar10", "schedule_as_run_cifar10"]
+    assert evidence.runs["path"].nunique() == 1
+    assert evidence.runs["path"].iloc[0].startswith("quick/main_cifar10/seed0-")
+    assert (evidence.planned["status"] == "completed").sum() == 1
+    epochs = evidence.epochs
+    ours, shared = (epochs[epochs["experiment"] == name] for name in ("main_cifar10", "schedule_as_run_cifar10"))
+    assert list(ours["test_accuracy"]) == list(shared["test_accuracy"])
+
+
+def test_a_record_is_found_whatever_its_folder_is_called(factory):
+    factory.write("main_cifar10", folder="quick/from_a_phone/seed0-whatever")
+    assert load(factory).select("quick", "main_cifar10").index.tolist() == [0]
+
+
+def test_a_copy_of_a_run_is_set_aside_and_the_one_at_home_used(factory):
+    home = factory.write("main_cifar10")
+    shutil.copytree(home, factory.results / "quick" / "a_copy" / home.name)
+    evidence = load(factory)
+    assert evidence.select("quick", "main_cifar10")["path"].tolist() == [f"quick/main_cifar10/{home.name}"]
+    assert "second record" in evidence.stale["reason"].iloc[0]
+
+
+def test_a_record_of_another_hash_or_scale_is_stale_and_in_no_frame(factory):
+    factory.write("main_cifar10", spec_hash="deadbeef")
+    other = factory.write("main_cifar100")
+    record = json.loads((other / "record.json").read_text())
+    (other / "record.json").write_text(json.dumps({**record, "scale": "gone"}))
+    evidence = load(factory)
+    assert evidence.runs.empty
+    assert evidence.epochs.empty
+    assert set(evidence.stale["spec_hash"]) == {"deadbeef", record["spec_hash"]}
+    assert "'gone'" in " ".join(evidence.stale["reason"])
+
+
+def break_json(folder):
+    (folder / "record.json").write_text("{")
+
+
+def break_field(folder):
+    record = json.loads((folder / "record.json").read_text())
+    del record["summary"]["best_test_epoch"]
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def break_type(folder):
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**record, "scale": ["quick"]}))
+
+
+def break_status(folder):
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**record, "status": "perhaps"}))
+
+
+def lose_epochs(folder):
+    (folder / EPOCHS_NAME).unlink()
+
+
+def break_epochs(folder):
+    (folder / EPOCHS_NAME).write_text("epoch,learning_rate\n1,0.1\n")
+
+
+def cut_epochs(folder):
+    lines = (folder / EPOCHS_NAME).read_text().splitlines(keepends=True)
+    (folder / EPOCHS_NAME).write_text("".join(lines[:-1]))
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_epochs, break_json, break_field, break_type, break_status, lose_epochs, break_epochs]
+)
+def test_a_damaged_record_is_listed_with_its_error(factory, damage):
+    damage(factory.write("main_cifar10"))
+    factory.write("main_cifar100")
+    evidence = load(factory)
+    assert len(evidence.unreadable) == 1
+    assert evidence.unreadable["error"].iloc[0].startswith("quick/main_cifar10/seed0-")
+    assert set(evidence.runs["experiment"]) == {"main_cifar100", "schedule_as_run_cifar100"}
+
+
+def test_a_seed_that_the_scale_does_not_list_counts_too(factory):
+    factory.write("main_cifar10", seed=7)
+    evidence = load(factory)
+    assert evidence.select("quick", "main_cifar10").index.tolist() == [7]
+    quick = evidence.planned[evidence.planned["scale"] == "quick"]
+    assert len(quick) == 24
+    assert (quick["status"] == "not run").sum() == 23
+
+
+def test_absent_figures_are_nan_and_scales_are_in_the_reports_order(factory):
+    factory.write("fp32_cifar10", "quick")
+    factory.write("fp32_cifar10", "short")
+    evidence = load(factory)
+    assert list(evidence.runs["scale"]) == ["short", "quick"]
+    assert evidence.runs["best_epoch_levels_min"].isna().all()
+    assert evidence.runs["validated_test_accuracy"].isna().all()
+    assert evidence.scales_with(["fp32_cifar10"]) == ["short", "quick"]
+
+
+@pytest.mark.parametrize("module", ["repro.paper", "repro.analysis", "repro.report"])
+def test_importing_the_report_side_loads_no_training_library(module):
+    code = (
+        f"import sys, {module}; print([m for m in ('torch', 'mlflow', 'sklearn', 'torchvision') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

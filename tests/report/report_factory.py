@@ -1,0 +1,93 @@
+"""Synthetic run records, written through ``repro.records`` so that the schema is exercised."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.config import Config, Plan
+from repro.records import Record, write_record
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
+LAYERS = ("features.0", "features.3", "classifier.4")
+CLASSES = {"cifar10": 10, "cifar100": 100, "digits10": 10, "digits100": 100}
+
+
+@dataclass(frozen=True)
+class RecordFactory:
+    """Writes plausible records of any experiment below ``results``."""
+
+    config: Config
+    results: Path
+
+    def write(
+        self,
+        experiment: str,
+        scale: str = "quick",
+        seed: int = 0,
+        best: float = 0.9,
+        *,
+        status: str = "completed",
+        spec_hash: str | None = None,
+        folder: str | None = None,
+    ) -> Path:
+        """One record; the accuracy peaks at ``best`` in the last epoch but one and then falls by a point."""
+        run = Plan(self.config, scale).run(experiment, seed)
+        spec_hash = spec_hash or run.spec_hash
+        epochs = int(run.spec["epochs"])
+        peak = max(1, epochs - 1)
+        accuracies = [best * epoch / peak if epoch <= peak else best - 0.01 for epoch in range(1, epochs + 1)]
+        directory = self.results / (folder or f"{scale}/{run.experiment}/seed{seed}-{spec_hash}")
+        quantized = run.spec["quantizer"]["name"] != "none"
+        validated = bool(run.spec["dataset"]["validation_fraction"])
+        record = Record(
+            experiment=run.experiment, group=self.config.experiments[experiment].group, scale=scale, seed=seed,
+            spec=run.spec, spec_hash=spec_hash, core_version=1, status=status,
+            reason="at chance" if status == "diverged" else "",
+            summary={
+                "epochs_run": epochs, "parameters": 3251018, "quantized_weights": 3246784 if quantized else 0,
+                "final_train_loss": 0.1, "final_train_accuracy": accuracies[-1] + 0.005, "final_test_loss": 0.3,
+                "final_test_accuracy": accuracies[-1], "best_test_accuracy": max(accuracies), "best_test_epoch": peak,
+                "validated_test_accuracy": best - 0.02 if validated else None,
+                "validated_epoch": peak if validated else None,
+            },
+            data={
+                "name": run.spec["dataset"]["name"], "fingerprint": "0123abcd",
+                "classes": CLASSES[run.spec["dataset"]["name"]], "train_images": 1000, "validation_images": 0,
+                "test_images": run.spec["dataset"]["test_images"] or 10000,
+            },
+            layers=[],
+            size={"fp32_bytes": 13004072, "paper_bytes": 1625509, "packed_bytes": 1651680},
+            compute={"forward_flops_per_image": 3.1e8, "step_flops_per_image": 9.3e8},
+            timing={"started_at": "2025-01-01T00:00:00Z", "ended_at": "2025-01-01T00:01:00Z", "wall_seconds": 60.0,
+                    "train_images_per_second": 300.0},
+            environment={"git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu", "device_name": "a CPU"},
+        )  # fmt: skip
+        write_record(
+            directory,
+            record,
+            [self._epoch(epoch, accuracy) for epoch, accuracy in enumerate(accuracies, 1)],
+            [self._layer(epoch, index, quantized) for epoch in range(1, epochs + 1) for index in range(len(LAYERS))],
+        )
+        return directory
+
+    def write_all(self, scale: str, seeds: tuple[int, ...] = (0,)) -> None:
+        """Every run of a scale, each accuracy different."""
+        owners = {run.experiment: run for run in Plan(self.config, scale)}
+        for index, name in enumerate(owners):
+            for seed in seeds:
+                self.write(name, scale, seed, best=0.95 - 0.01 * index + 0.002 * seed)
+
+    @staticmethod
+    def _epoch(epoch: int, accuracy: float) -> dict[str, object]:
+        return {
+            "epoch": epoch, "learning_rate": 1e-3 / epoch, "train_loss": 0.5, "train_accuracy": accuracy + 0.005,
+            "test_loss": 0.6, "test_accuracy": accuracy, "validation_loss": None, "validation_accuracy": None,
+            "gradient_norm": 2.0, "clipped_share": 1.0, "wall_seconds": 1.0, "images_per_second": 300.0,
+        }  # fmt: skip
+
+    @staticmethod
+    def _layer(epoch: int, index: int, quantized: bool) -> dict[str, object]:
+        return {
+            "epoch": epoch, "layer": LAYERS[index], "levels": 13 + (epoch + index) % 3 if quantized else None,
+            "scale": 0.02 if quantized else None, "max_abs_weight": 0.15, "shrink_mean_steps": 0.001,
+            "shrink_max_steps": 0.1,
+        }  # fmt: skip

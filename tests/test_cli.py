@@ -1,0 +1,129 @@
+"""The command line as a user meets it: in processes of its own, with real signals."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from repro.records import find_records, read_csv_rows, read_record
+
+
+def repro(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "repro", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, project: Path) -> Path:
+    shutil.copy(project / "config.yaml", tmp_path)
+    return tmp_path
+
+
+def test_list_names_every_experiment_and_shared_runs(folder: Path, config: object) -> None:
+    result = repro("list", "--scale", "paper", cwd=folder)
+    assert result.returncode == 0
+    for name in config.experiments:
+        assert name in result.stdout
+    assert "run of main_cifar10" in result.stdout
+
+
+def test_train_then_status_then_report_then_track(folder: Path) -> None:
+    result = repro("train", "main_cifar10", "--scale", "smoke", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (path,) = find_records(folder / "results")
+    assert str(path.relative_to(folder)) in result.stdout
+    assert "epoch 3/3" in result.stderr
+    assert "\x1b" not in result.stderr, "a log gets plain lines"
+    status = repro("status", "--scale", "smoke", cwd=folder)
+    assert f"{100 * read_record(path).summary['final_test_accuracy']:.2f} %" in status.stdout
+    assert "22 not started" in status.stdout
+    assert repro("report", cwd=folder).returncode == 0
+    assert (folder / "report" / "index.html").exists()
+    tracked = repro("track", cwd=folder)
+    assert "1 added" in tracked.stdout
+    assert "1 unchanged" in repro("track", cwd=folder).stdout
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(folder: Path) -> None:
+    """A real signal in the middle of a real training, then the same bits as without it."""
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("epochs_factor: 0.02", "epochs_factor: 0.4"))
+    command = [sys.executable, "-m", "repro", "train", "fp32_cifar10", "--scale", "smoke"]
+    trainer = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("results/smoke/*/*/epochs.csv")):
+        assert trainer.poll() is None
+        time.sleep(0.02)
+    trainer.send_signal(signal.SIGTERM)
+    _, errors = trainer.communicate(timeout=60)
+    assert trainer.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in errors
+    assert not find_records(folder / "results")
+    done = len(read_csv_rows(next(folder.glob("results/smoke/*/*/epochs.csv"))))
+    assert 0 < done < 60
+    assert "interrupted" in repro("status", "--scale", "smoke", cwd=folder).stdout
+
+    resumed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert "resumed after" in resumed.stderr
+    whole = subprocess.run([*command, "--results", "whole"], cwd=folder, capture_output=True, text=True, check=True)
+    assert "resumed" not in whole.stderr
+    one, two = (
+        torch.load(next(folder.glob(f"{name}/smoke/*/*/weights.pt")), weights_only=True)
+        for name in ("results", "whole")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "main_cifar1"], "did you mean 'main_cifar10'?"),
+        (["train", "main_cifar10", "--scale", "qick"], "unknown scale 'qick'"),
+        (["train", "main_cifar10", "--scale", "short"], "cifar10 is not here"),
+        (["train", "main_cifar10", "--scale", "smoke", "--device", "tpu"], "allowed: auto, cpu, cuda"),
+        (["data", "cifar11"], "there is no data set 'cifar11'"),
+        (["list", "--config", "absent.yaml"], "cannot be read"),
+        (["train", "main_cifar10", "--scale", "smoke", "--results", "config.yaml"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_a_message_not_a_traceback(folder: Path, arguments: list[str], expected: str) -> None:
+    result = repro(*arguments, cwd=folder, REPRO_DATA_DIR=str(folder / "empty"))
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_unreachable_mlflow_server_stops_nothing_and_the_sync_catches_up(folder: Path) -> None:
+    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("epochs_factor: 0.02", "epochs_factor: 0.03"))
+    script = (
+        "import sys, repro.cli as cli\n"
+        "cli.LIVE_TRACKING_SECONDS = 0\n"  # so that a run of seconds logs live as one of hours does
+        "sys.exit(cli.main(['train', 'main_cifar10', '--scale', 'smoke']))"
+    )
+    live = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env={**os.environ, **nowhere}, capture_output=True, text=True
+    )
+    assert live.returncode == 0, live.stderr
+    assert len(find_records(folder / "results")) == 1
+    assert "python -m repro track" in live.stderr
+
+    by_hand = repro("track", cwd=folder, **nowhere)
+    assert by_hand.returncode == 1
+    assert "Traceback" not in by_hand.stderr
+    in_the_workflow = repro("track", "--stamp", "stamp.txt", cwd=folder, **nowhere)
+    assert in_the_workflow.returncode == 0
+    assert "python -m repro track" in in_the_workflow.stderr
+    assert "1 added" in repro("track", cwd=folder, MLFLOW_TRACKING_URI="").stdout
