@@ -190,7 +190,7 @@ def _paper_ablation(row: Mapping[str, Any] | None, full: str) -> list[Cell]:
     name, printed, place = "", None, ""
     if row:
         readings = len(row["experiments"])
-        name = f"reading of “{row['label']}” (1 of {readings})" if readings > 1 else row["label"]
+        name = f"reading of “{row['label']}” (one of {readings})" if readings > 1 else row["label"]
         printed, place = row["values"]["accuracy"], row["place"]
     if printed is not None and printed != full:
         value = parse_printed(printed).low - parse_printed(full).low

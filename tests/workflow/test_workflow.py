@@ -17,14 +17,6 @@ from repro.records import find_records, read_record
 
 from .conftest import snakemake
 
-ABLATION = """
-  ablation_no_dropout:
-    group: ablation
-    title: w/o dropout
-    epochs: 100
-    model: {dropout: 0.0}
-"""
-
 
 def jobs(output: str) -> dict[str, int]:
     """Snakemake's table of jobs to run."""
@@ -78,8 +70,10 @@ def test_a_clone_with_records_builds_the_report(cached: Path) -> None:
     assert "Nothing to be done" in snakemake(cached).stdout
 
 
-def test_one_block_trains_one_run_and_shows(cached: Path) -> None:
-    add_block(cached, ABLATION)
+def test_one_block_trains_one_run_and_shows(cached: Path, project: Path) -> None:
+    """The block is the README's."""
+    block = re.search(r"```yaml\n(  ablation_no_dropout:.*?)```", (project / "README.md").read_text(), re.DOTALL)
+    add_block(cached, "\n" + block[1])
     assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
     before = set(find_records(cached / "results"))
     result = snakemake(cached)
