@@ -85,7 +85,7 @@ def test_the_list_of_runs_names_the_run_that_serves(factory):
 
 def test_readings_of_an_undefined_row_are_marked(factory):
     row = shown(factory, "table7").loc[("quick", "w/o per-layer scaling: fixed c = 1.0"), "Paper"]
-    assert row["row"] == "reading of “w/o Per-Layer Scaling” (1 of 4)"
+    assert row["row"] == "reading of “w/o Per-Layer Scaling” (one of 4)"
     assert row["accuracy (%)"] == "84.1"
     assert row["to full (points)"] == "−8.11"
     assert shown(factory, "table7").loc[("quick", "Hard clip at ±3 in place of tanh"), "Paper"].tolist() == ["–"] * 3
