@@ -4,12 +4,11 @@ A training has no file input: its identity is in its path, so that a touched
 source file or data set retrains nothing and an edited setting does.
 """
 
-import shutil
 import sys
 
 from repro.config import Plan, load_config
 from repro.records import find_records
-from repro.records.environment import available_cores
+from repro.records.environment import available_cores, has_gpu
 
 CONFIG = load_config("config.yaml", overrides=config)
 PLAN = Plan(CONFIG)
@@ -47,7 +46,7 @@ rule train:
         "profiles/environment.yaml"
     threads: slots
     resources:
-        gpu=int(shutil.which("nvidia-smi") is not None),
+        gpu=int(has_gpu()),
     params:
         repro=REPRO,
     shell:

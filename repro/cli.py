@@ -1,4 +1,4 @@
-"""The command line: ``python -m repro list | train | status | track | report | data``.
+"""The command line: ``python -m repro list | plan | train | status | track | report | data``.
 
 Every command imports what it needs when it runs, so that ``list`` and ``status`` answer at once.
 """
@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from repro.config import Config, Plan, load_config
+from repro.config import Config, Plan, Run, load_config
 from repro.errors import ReproError
 
 LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have ended
@@ -55,9 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = add("list", _list, "every experiment with the run that serves it")
     status = add("status", _status, "every run of a scale: state, epoch, accuracy, time left")
+    planning = add("plan", _plan, "what a scale would cost on this machine: cached runs, runs to train, time")
     train = add("train", _train, "train one experiment with one seed, or go on where it stopped")
-    for sub in (listing, status, train):
+    for sub in (listing, status, planning, train):
         sub.add_argument("--scale", help="scale (default: the configured one)")
+    planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
+    planning.add_argument("--cores", type=int, help="as for snakemake (default: all of this machine)")
     train.add_argument("experiment", help="a name from `python -m repro list`")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -116,6 +119,36 @@ def _status(arguments: argparse.Namespace, config: Config) -> int:
     counts = {state: sum(entry.state == state for entry in entries) for state in {e.state for e in entries}}
     print(f"scale {plan.scale.name}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     return 0
+
+
+def _plan(arguments: argparse.Namespace, config: Config) -> int:
+    from tabulate import tabulate
+
+    from repro.plan import parse_duration, plan_scale, wall_seconds
+    from repro.text import duration
+
+    budget = None if arguments.budget is None else parse_duration(arguments.budget)
+    plan = Plan(config, arguments.scale)
+    planned = plan_scale(plan, arguments.results, _probe)
+    rows = [
+        (e.run.experiment, e.run.seed, e.state, e.epochs_left, duration(e.seconds) if e.seconds else "", e.source)
+        for e in planned
+    ]
+    print(tabulate(rows, headers=("run", "seed", "state", "epochs left", "time", "from"), disable_numparse=True))
+    total = wall_seconds(planned, arguments.cores)
+    to_train = sum(1 for entry in planned if entry.seconds)
+    print(f"scale {plan.scale.name}: {len(planned) - to_train} cached, {to_train} to train, about {duration(total)}")
+    if budget is not None and total > budget:
+        print(f"over the budget of {duration(budget)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _probe(run: Run) -> Mapping[str, float]:
+    from repro.train.probe import probe_rates
+
+    print(f"timing a few steps of {run.experiment} at scale {run.scale} ...", file=sys.stderr)
+    return probe_rates(run.spec, run.torch_threads)
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:

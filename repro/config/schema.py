@@ -14,7 +14,14 @@ POSITIVE = Option(float, minimum=0, above=True)
 EPOCHS = Option(float, minimum=0, above=True, in_epochs=True)
 NAME = r"[a-z][a-z0-9_]*"
 
-DATASETS = ("cifar10", "cifar100", "digits10", "digits100")
+# name -> training and test images; a test compares them with the data themselves
+DATASET_SIZES = {
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "digits10": (1_438, 359),
+    "digits100": (6_000, 1_500),
+}
+DATASETS = tuple(DATASET_SIZES)
 
 MODELS: Mapping[str, Mapping[str, Option]] = {
     "vgg": {

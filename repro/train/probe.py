@@ -1,0 +1,72 @@
+"""How fast this machine trains, from a few timed steps on made-up images."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from repro.data import ImageData, Split
+from repro.train.device import choose_device, set_arithmetic
+from repro.train.trainer import EVALUATION_BATCH, Interrupted, Trainer
+
+WARM_UP_STEPS = 2
+TIMED_STEPS = 6
+
+
+def probe_rates(
+    spec: Mapping[str, Any], threads: int, device_name: str = "auto", classes: int = 10
+) -> dict[str, float]:
+    """Seconds an image of training and of evaluation, with the run's own model and arithmetic.
+
+    Args:
+        spec: The run's resolved experiment; only its data are replaced.
+        threads: Threads of a CPU run.
+        device_name: ``auto``, ``cpu`` or ``cuda``.
+        classes: Number of classes of the made-up data.
+
+    Returns:
+        ``train`` and ``evaluate``, seconds an image.
+    """
+    device = choose_device(device_name)
+    set_arithmetic(device, threads)
+    steps = WARM_UP_STEPS + TIMED_STEPS
+    data = _made_up(spec["batch_size"] * (steps + 1), classes)
+    trainer = Trainer(spec, 0, data, device)
+    stamps: list[float] = []
+
+    def after_step(step: int, _: int) -> bool:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        stamps.append(time.perf_counter())
+        return step >= steps
+
+    with contextlib.suppress(Interrupted):
+        trainer.train_epoch(after_step)
+    start = time.perf_counter()
+    trainer.evaluate(data.test)
+    evaluate = time.perf_counter() - start
+    train = (stamps[-1] - stamps[WARM_UP_STEPS - 1]) / TIMED_STEPS
+    return {"train": train / spec["batch_size"], "evaluate": evaluate / len(data.test.labels)}
+
+
+def _made_up(images: int, classes: int) -> ImageData:
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        pixels = torch.randint(0, 256, (count, 32, 32, 3), generator=generator, dtype=torch.uint8)
+        return Split(pixels, torch.arange(count) % classes)
+
+    return ImageData(
+        name="made up",
+        classes=classes,
+        train=split(images),
+        test=split(EVALUATION_BATCH),
+        validation=None,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        flip=True,
+        crop_padding=4,
+        fingerprint="",
+    )

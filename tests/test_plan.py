@@ -1,0 +1,92 @@
+"""The cost of a scale, from records of this machine or from a probe."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro.cli import main
+from repro.config import Config, Plan, Run
+from repro.config.schema import DATASET_SIZES
+from repro.data import load_dataset
+from repro.errors import ReproError
+from repro.plan import PlannedRun, parse_duration, plan_scale, wall_seconds
+from repro.records import read_csv_rows, read_record, write_record
+from repro.train import Settings, train_run
+from repro.train.probe import probe_rates
+
+
+@pytest.mark.parametrize("name", ["digits10", "digits100"])
+def test_sizes_are_those_of_the_data(name: str) -> None:
+    data = load_dataset(name)
+    assert DATASET_SIZES[name] == (len(data.train.labels), len(data.test.labels))
+
+
+def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.plan.has_gpu", lambda: False)
+    plan = Plan(config, "smoke")
+    train_run(plan.run("main_cifar10", 0), Settings(results=tmp_path))
+    asked: list[str] = []
+
+    def probe(run: Run) -> dict[str, float]:
+        asked.append(run.experiment)
+        return {"train": 1.0, "evaluate": 0.5}
+
+    planned = {entry.run.experiment: entry for entry in plan_scale(plan, tmp_path, probe)}
+    assert planned["main_cifar10"].source == "cached"
+    assert planned["main_cifar10"].seconds == 0
+    assert planned["ablation_full"].source == "records"
+    assert planned["fp32_cifar10"].source == "probe"
+    assert asked == ["fp32_cifar10"], "one probe a setting"
+    epochs = planned["fp32_cifar10"].run.spec["epochs"]
+    assert planned["fp32_cifar10"].seconds == pytest.approx(epochs * (256 + 0.5 * 200), abs=10)
+
+    other = plan.run("main_cifar10", 0)
+    record = read_record(other.record_path(tmp_path))
+    elsewhere = replace(record, environment={**record.environment, "processor": "another one"})
+    write_record(other.directory(tmp_path), elsewhere, read_csv_rows(other.directory(tmp_path) / "epochs.csv"), [])
+    planned = {entry.run.experiment: entry for entry in plan_scale(plan, tmp_path, probe)}
+    assert planned["ablation_full"].source == "probe", "another machine's speed says nothing here"
+
+
+def test_the_probe_times_the_real_step(tiny_run: Callable[..., Run]) -> None:
+    small = probe_rates(tiny_run().spec, threads=1)
+    wide = probe_rates(tiny_run(model={"name": "vgg", "width": 0.5, "dropout": 0.5}).spec, threads=1)
+    assert 0 < small["evaluate"] < small["train"] < wide["train"]
+
+
+def test_runs_share_the_cores(config: Config) -> None:
+    run = Plan(config, "paper").run("main_cifar10", 0)
+    planned = [PlannedRun(replace(run, torch_threads=1), "not started", 1, 60.0, "probe") for _ in range(4)]
+    assert wall_seconds(planned, cores=1) == 240
+    assert wall_seconds([], cores=1) == 0
+    assert wall_seconds(planned[:1], cores=64) == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("45m", 2700), ("3h", 10_800), ("2d", 172_800), ("1.5h", 5400)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["3", "h", "3 hours", "-3h", ""])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ReproError, match="90s, 45m, 3h or 2d"):
+        parse_duration(text)
+
+
+def test_over_budget_is_an_exit_status(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(project / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("repro.cli._probe", lambda run: {"train": 0.01, "evaluate": 0.003})
+    assert main(["plan", "--scale", "smoke", "--budget", "10s"]) == 1
+    assert "over the budget of 10 s" in capsys.readouterr().err
+    assert main(["plan", "--scale", "smoke", "--budget", "10d"]) == 0
+    assert "0 cached, 23 to train" in capsys.readouterr().out
