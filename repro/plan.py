@@ -123,4 +123,5 @@ def _recorded_rates(results: Path) -> dict[str, float]:
 
 
 def _seconds_per_image(record: Record) -> float:
-    return float(record.timing["wall_seconds"]) / (record.summary["epochs_run"] * record.data["train_images"])
+    images: int = record.summary["epochs_run"] * record.data["train_images"]
+    return float(record.timing["wall_seconds"]) / images
