@@ -27,6 +27,11 @@ def split_options(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return method["name"], {key: value for key, value in method.items() if key != "name"}
 
 
+def _loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross entropy without label smoothing, never in bfloat16."""
+    return cross_entropy(logits.float() if logits.dtype == torch.bfloat16 else logits, labels, reduction=reduction)
+
+
 class Trainer:
     """Model, optimiser and data of one run, and the state to continue it from any step.
 
@@ -119,7 +124,7 @@ class Trainer:
             images = split.images[start : start + EVALUATION_BATCH].to(self.device)
             with autocast(self.device, self.spec["precision"]):
                 logits = self.model(normalize(images, self._mean, self._std))
-            loss += cross_entropy(logits.float(), labels, reduction="sum")
+            loss += _loss(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
         return loss.item() / len(split.labels), correct.item() / len(split.labels)
 
@@ -163,7 +168,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.spec["precision"]):
             logits = self.model(images)
-        loss = cross_entropy(logits.float(), labels)
+        loss = _loss(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = clip_gradients(gradients, self.spec["gradient_clip"])
