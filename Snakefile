@@ -1,9 +1,6 @@
-"""Every experiment of the configured scale, then MLflow and the report.
+"""Every experiment of the configured scale, then MLflow and the report."""
 
-A training has no file input: its identity is in its path, so that a touched
-source file or data set retrains nothing and an edited setting does.
-"""
-
+import shlex
 import sys
 
 from repro.config import Plan, load_config
@@ -12,15 +9,17 @@ from repro.records.environment import available_cores, has_gpu
 
 CONFIG = load_config("config.yaml", overrides=config)
 PLAN = Plan(CONFIG)
-REPRO = f"{sys.executable} -m repro"
+REPRO = f"{shlex.quote(sys.executable)} -m repro"
 RECORDS = [str(run.record_path()) for run in PLAN]
 PAGE = "report/index.html"
 SYNCED = f"results/.mlflow-{PLAN.scale.name}.txt"
 
 
+# Records of other scales, and stale ones, are plain files that no rule makes again.
 wildcard_constraints:
+    scale=PLAN.scale.name,
     seed=r"\d+",
-    spec="[0-9a-f]{8}",
+    spec="|".join({run.spec_hash for run in PLAN}),
 
 
 def slots(wildcards):
@@ -37,6 +36,7 @@ rule all:
         SYNCED,
 
 
+# No file input: a run's identity is in its path; a touched source file retrains nothing, an edited setting does.
 rule train:
     output:
         "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
@@ -51,12 +51,13 @@ rule train:
         repro=REPRO,
     shell:
         "{params.repro} train {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --expect-spec {wildcards.spec} > {log} 2>&1"
+        " --expect-spec {wildcards.spec} >> {log} 2>&1"
 
 
 # All records on disk, not only those of this scale: committed evidence stands beside what this machine ran.
 rule report:
     input:
+        "config.yaml",
         sorted({*RECORDS, *map(str, find_records())}),
     output:
         PAGE,

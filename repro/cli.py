@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReproError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"error: this command needs the package {error.name}, which is not installed here", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -60,11 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (listing, status, planning, train):
         sub.add_argument("--scale", help="scale (default: the configured one)")
     planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
-    planning.add_argument("--cores", type=int, help="as for snakemake (default: all of this machine)")
+    planning.add_argument("--cores", type=_at_least(1), help="as for snakemake (default: all of this machine)")
     train.add_argument("experiment", help="a name from `python -m repro list`")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=_at_least(0), default=0)
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    train.add_argument("--threads", type=int, help="CPU threads (default: the scale's)")
+    train.add_argument("--threads", type=_at_least(1), help="CPU threads (default: the scale's)")
     train.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
     train.add_argument("--expect-spec", help="fail unless the run's spec has this hash (used by the workflow)")
     track = add("track", _track, "bring all records into MLflow; can be repeated")
@@ -76,6 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("name", help="cifar10, cifar100, digits10 or digits100")
     data.add_argument("--download", action="store_true", help="download it where it is absent")
     return parser
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{number} is less than {minimum}")
+        return number
+
+    parse.__name__ = "integer"  # argparse names it where the text is no number
+    return parse
 
 
 def _list(arguments: argparse.Namespace, config: Config) -> int:
@@ -196,11 +210,11 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
 
 
 class _StopRequest:
-    """Remembers SIGTERM or SIGINT until the trainer has finished its step; a second one stops at once."""
+    """Remembers SIGTERM, SIGINT or SIGHUP until the trainer has finished its step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.signal = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._handle)
 
     def requested(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from repro.config import Plan, Run
-from repro.records import EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
+from repro.records import CHECKPOINT_NAME, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
 
 FINISHED = "finished"
 DIVERGED = "diverged"
@@ -50,7 +50,8 @@ def _run_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
     rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
     epoch = len(rows)
     accuracy = float(rows[-1]["test_accuracy"]) if rows else None
-    state = _state(run, results, started=bool(rows))
+    started = bool(rows) or (run.directory(results) / CHECKPOINT_NAME).exists()
+    state = _state(run, results, started)
     left: float | None = None
     if state in (FINISHED, DIVERGED):
         left = 0.0

@@ -1,7 +1,7 @@
 """Read and check ``config.yaml``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,11 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
         ConfigError: With every problem at once, each with its path in the file.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}; run from the project's folder"]) from None
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, [f"not UTF-8 text: {error.reason} at byte {error.start}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
     problems = Problems()
@@ -120,7 +120,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<: *anchor`, whose keys may be given again
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
             seen.add(key)
@@ -145,7 +149,7 @@ def _build(raw: Any, problems: Problems) -> Config | None:
         name: _experiment(name, value, defaults, problems) for name, value in _entries(raw, "experiments", problems)
     }
     scale = raw.get("scale")
-    if scale not in scales:
+    if not isinstance(scale, str) or scale not in scales:
         problems.unknown("scale", scale, list(scales), what="scale")
     if problems.lines:
         return None

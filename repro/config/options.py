@@ -135,7 +135,7 @@ def _check_choice(node: Choice, value: Any, path: str, problems: Problems) -> di
     if name is None:
         problems.add(path, f"{value!r} names no method (allowed: {', '.join(sorted(node.methods))})")
         return {}
-    if name not in node.methods:
+    if not isinstance(name, str) or name not in node.methods:
         problems.unknown(f"{path}.name", name, list(node.methods), what="method")
         return {}
     return _check_section({"name": Option(str), **node.methods[name]}, value, path, problems)

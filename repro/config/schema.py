@@ -1,7 +1,7 @@
 """What ``config.yaml`` may say: every registry's methods with their options, then the sections.
 
 A new method needs its function beside the registry of its kind and one line
-here; ``tests/test_registries.py`` holds the two together. This module imports
+here; the registries' tests hold the two together. This module imports
 no torch, so that ``snakemake -n`` answers at once.
 """
 
@@ -67,7 +67,7 @@ SPEC = Section(
         "dataset": Section(
             {
                 "name": Option(str, choices=DATASETS),
-                "train_images": Option(int, minimum=1, nullable=True, default=None),
+                "train_images": Option(int, minimum=2, nullable=True, default=None),
                 "test_images": Option(int, minimum=1, nullable=True, default=None),
                 "validation_fraction": Option(float, minimum=0, maximum=0.5, default=0.0),
             }
@@ -98,10 +98,10 @@ SCALE = Section(
     {
         "description": Option(str),
         "dataset_map": Section({name: Option(str, choices=DATASETS, default=name) for name in DATASETS}, default={}),
-        "train_images": Option(int, minimum=1, nullable=True, default=None),
+        "train_images": Option(int, minimum=2, nullable=True, default=None),
         "test_images": Option(int, minimum=1, nullable=True, default=None),
         "width": Option(float, minimum=0, maximum=4, above=True, nullable=True, default=None),
-        "epochs_factor": Option(float, minimum=0, above=True, default=1.0),
+        "epochs_factor": Option(float, minimum=0, maximum=100, above=True, default=1.0),
         "precision": Option(str, choices=PRECISIONS, nullable=True, default=None),
         "torch_threads": Option(int, minimum=1),
         "seeds": Option(int, minimum=0, length=-1, nullable=True, default=None),

@@ -76,8 +76,11 @@ def attach_quantizers(model: nn.Module, name: str, **options: Any) -> None:
 
 @torch.no_grad()
 def count_levels(layer: QuantLayer) -> int | None:
-    """Distinct integer codes in use, so that per-channel and block scales compare; ``None`` without a quantiser."""
-    if layer.weight_quantizer is None:
+    """Distinct integer codes in use, so that per-channel and block scales compare.
+
+    ``None`` without a quantiser, and where the weights are no numbers any more.
+    """
+    if layer.weight_quantizer is None or not torch.isfinite(layer.weight).all():
         return None
     codes, _ = layer.weight_quantizer.codes(layer.weight)
     return int(torch.unique(codes).numel())

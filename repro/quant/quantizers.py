@@ -98,7 +98,7 @@ class GlobalAbsmaxQuantizer(WeightQuantizer):
     def __init__(self, weight: Tensor, bit_width: int) -> None:
         """Starts from the layer's own maximum; ``share_bound`` replaces it before each forward pass."""
         super().__init__(bit_width)
-        self.register_buffer("bound", absmax(weight), persistent=False)
+        self.register_buffer("bound", absmax(weight))
 
     def clip_bound(self, weight: Tensor) -> Tensor:
         """The model-wide maximum at the last forward pass."""

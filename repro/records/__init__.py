@@ -1,7 +1,8 @@
 """Records of runs: what training writes and everything else reads. Needs the standard library alone."""
 
-from repro.records.files import StorageError, atomic_write
+from repro.records.files import StorageError, atomic_write, delete_temporary_files
 from repro.records.record import (
+    CHECKPOINT_NAME,
     COMPLETED,
     DIVERGED,
     EPOCH_COLUMNS,
@@ -14,11 +15,13 @@ from repro.records.record import (
     find_records,
     read_csv_rows,
     read_record,
+    restore_record,
     write_progress,
     write_record,
 )
 
 __all__ = [
+    "CHECKPOINT_NAME",
     "COMPLETED",
     "DIVERGED",
     "EPOCHS_NAME",
@@ -30,9 +33,11 @@ __all__ = [
     "RecordError",
     "StorageError",
     "atomic_write",
+    "delete_temporary_files",
     "find_records",
     "read_csv_rows",
     "read_record",
+    "restore_record",
     "write_progress",
     "write_record",
 ]

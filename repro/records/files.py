@@ -7,6 +7,9 @@ from pathlib import Path
 from repro.errors import ReproError
 
 
+TEMPORARY = ".part"
+
+
 class StorageError(ReproError):
     """A file could not be written; what stood at its path before still stands there."""
 
@@ -27,7 +30,9 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY, delete=False
+        ) as file:
             temporary = Path(file.name)
             file.write(data)
             file.flush()
@@ -42,3 +47,9 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def delete_temporary_files(directory: Path) -> None:
+    """Remove what a killed writer left; only for a folder that no other process writes to."""
+    for path in directory.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ SCHEMA_VERSION = 1
 EPOCHS_NAME = "epochs.csv"
 LAYERS_NAME = "layers.csv"
 LOCK_NAME = ".lock"  # held by the process that trains the run
+CHECKPOINT_NAME = "checkpoint.pt"
+# A workflow that was killed deletes the output of its unfinished job at its next start, also where the
+# trainer lived on and finished; from this copy the record is restored without training again.
+COPY_NAME = ".finished.json"
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -136,8 +141,30 @@ def write_record(directory: Path, record: Record, epochs: Sequence[Row], layers:
     """
     write_progress(directory, epochs, layers)
     path = directory / RECORD_NAME
-    atomic_write(path, json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False) + "\n")
+    content = _without_nan(dataclasses.asdict(record))
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    atomic_write(directory / COPY_NAME, text)
+    atomic_write(path, text)
     return path
+
+
+def restore_record(directory: Path) -> bool:
+    """Put a finished run's lost record back from its copy; false where there is none, or its figures are gone."""
+    copy = directory / COPY_NAME
+    if not all(path.exists() for path in (copy, directory / EPOCHS_NAME, directory / LAYERS_NAME)):
+        return False
+    read_record(copy)
+    atomic_write(directory / RECORD_NAME, copy.read_bytes())
+    return True
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: a number that a diverged run lost is null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(path: str | Path) -> Record:

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from repro.errors import ReproError
-from repro.records import atomic_write
+from repro.records import CHECKPOINT_NAME, atomic_write
 
-CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "weights.pt"
 
 
@@ -32,6 +31,8 @@ class Checkpoint:
         wall_seconds: Training and evaluation so far, over all resumptions.
         partial_seconds: Part of the above spent in an unfinished epoch.
         started_at: When the run first started, ISO 8601.
+        trained_on: Torch version and processor or GPU of every part of the run, each once: another one is
+            allowed to go on, and may change the last bits.
     """
 
     setting: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Checkpoint:
     layers: list[dict[str, Any]] = field(default_factory=list)
     wall_seconds: float = 0.0
     partial_seconds: float = 0.0
+    trained_on: list[str] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
         """Replace the run's checkpoint atomically.

@@ -14,8 +14,9 @@ CHANCE_LOSS_SHARE = 0.98
 def judge(epochs: Sequence[Mapping[str, Any]], classes: int) -> tuple[str, str]:
     """Status of a finished run and, where it diverged, the reason: not a number, or at chance."""
     last = epochs[-1]
-    if not math.isfinite(last["train_loss"]):
-        return DIVERGED, f"training loss is {last['train_loss']} in epoch {last['epoch']}"
+    for name in ("train_loss", "test_loss"):
+        if not math.isfinite(last[name]):
+            return DIVERGED, f"{name} is {last[name]} in epoch {last['epoch']}"
     at_chance = last["test_accuracy"] <= CHANCE_ACCURACY_FACTOR / classes and last[
         "train_loss"
     ] >= CHANCE_LOSS_SHARE * math.log(classes)

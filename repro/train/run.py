@@ -1,5 +1,6 @@
 """One run from its resolved experiment to its record: locked, resumable, never half written."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,15 @@ from filelock import FileLock, Timeout
 from repro.config import CORE_VERSION, Run
 from repro.data import ImageData, load_dataset
 from repro.errors import ReproError
-from repro.records import LOCK_NAME, Record, read_record, write_progress, write_record
+from repro.records import (
+    LOCK_NAME,
+    Record,
+    delete_temporary_files,
+    read_record,
+    restore_record,
+    write_progress,
+    write_record,
+)
 from repro.records.environment import describe_environment, peak_memory_bytes
 from repro.train.checkpoint import Checkpoint, delete_checkpoint, load_checkpoint, save_weights
 from repro.train.device import choose_device, device_name, set_arithmetic
@@ -24,6 +33,10 @@ from repro.train.measure import count_flops, count_parameters, describe_layers, 
 from repro.train.outcome import judge, summarize
 from repro.train.progress import Progress, make_progress
 from repro.train.trainer import Interrupted, Trainer
+
+LOCK_SECONDS = 2.0  # `python -m repro status` holds a run's lock for a moment
+
+logger = logging.getLogger(__name__)
 
 
 class RunBusyError(ReproError):
@@ -86,8 +99,13 @@ def train_run(run: Run, settings: Settings) -> Record:
     """
     directory = run.directory(settings.results)
     with _only_writer(directory):
-        if run.record_path(settings.results).exists():
-            return read_record(run.record_path(settings.results))
+        path = run.record_path(settings.results)
+        if path.exists():
+            return read_record(path)
+        if restore_record(directory):
+            logger.info("%s: restored, the run had finished; to train it again, delete its folder", path)
+            return read_record(path)
+        delete_temporary_files(directory)
         return _Session(run, settings, directory).train()
 
 
@@ -97,7 +115,7 @@ def _only_writer(directory: Path):  # type: ignore[no-untyped-def]
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / LOCK_NAME)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         raise RunBusyError(
             f"{directory}: another process trains this run (after a killed workflow its trainers go on); "
@@ -117,12 +135,16 @@ class _Session:
     def __init__(self, run: Run, settings: Settings, directory: Path) -> None:
         self.run, self.settings, self.directory = run, settings, directory
         self.device = choose_device(settings.device)
-        self.threads = settings.threads or run.torch_threads
+        self.threads = run.torch_threads if settings.threads is None else settings.threads
         set_arithmetic(self.device, self.threads)
         self.data = _load_data(run, settings.data_dir)
         self.trainer = Trainer(run.spec, run.seed, self.data, self.device)
         self.compute = count_flops(self.trainer.model)
         self.checkpoint = self._resume()
+        name = describe_environment()["processor"] if self.device.type == "cpu" else device_name(self.device)
+        self.checkpoint.trained_on = list(
+            dict.fromkeys([*self.checkpoint.trained_on, f"torch {torch.__version__}, {name}"])
+        )
         self.progress = settings.progress or make_progress()
         self.tracker: Tracker | None = None
 
@@ -252,6 +274,7 @@ class _Session:
             "device": self.device.type,
             "device_name": device_name(self.device),
             "torch_threads": self.threads,
+            "trained_on": self.checkpoint.trained_on,
             "peak_memory_bytes": peak_memory_bytes(),
             "peak_device_memory_bytes": torch.cuda.max_memory_allocated(self.device) if cuda else None,
         }

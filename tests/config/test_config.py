@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("defaults.weight_clip", None, "names no method (allowed: hard, none, tanh)"),
         ("experiments.main_cifar10.group", "report", "cannot name a target"),
         ("experiments.Bad-Name", {}, "a name is made of lower-case letters"),
+        ("scale", ["quick"], "unknown scale ['quick']"),
+        ("defaults.quantizer", {"name": ["absmax"]}, "unknown method ['absmax']"),
+        ("scales.quick.train_images", 1, "1 is not allowed; expected an integer >= 2"),
+        ("scales.quick.epochs_factor", 1e300, "expected a number > 0 and <= 100"),
         ("scale", "qick", "unknown scale 'qick'; did you mean 'quick'?"),
         ("seeds", [], "expected a list of at least one"),
         ("seeds", [0, -1], "integer >= 0"),
@@ -183,6 +188,36 @@ def test_broken_files(tmp_path: Path, text: str, expected: str) -> None:
         load_config(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "absent.yaml")
+
+
+def test_odd_files(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"scale: \xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(path)
+    path.write_text("? [a, b]\n: 1\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(path)
+    text = (project / "config.yaml").read_text().replace("defaults:", "defaults: &recipe", 1)
+    path.write_text(text + "\n  extra:\n    <<: *recipe\n    group: ablation\n    title: t\n    epochs: 100\n")
+    assert load_config(path).experiments["extra"].settings["epochs"] == 100
+
+
+def test_a_restart_falls_on_its_epoch_whatever_the_factor(config: Config) -> None:
+    for epochs in (3, 21, 42, 84, 150):
+        scale = replace(config.scales["paper"], epochs_factor=epochs / 150)
+        period = resolve_spec(config.experiments["schedule_restarts_cifar10"], scale)["schedule"]["period"]
+        assert period == epochs * 100 / 150
+        if epochs % 3 == 0:
+            assert period == int(period)
+
+
+def test_more_images_than_there_are_is_no_other_run(config: Config) -> None:
+    """The same data must not be trained twice under two hashes."""
+    experiment = config.experiments["main_cifar10"]
+    whole = replace(config.scales["quick"], train_images=None, test_images=None)
+    more = replace(whole, train_images=10**6, test_images=359)
+    assert hash_spec(resolve_spec(experiment, whole)) == hash_spec(resolve_spec(experiment, more))
 
 
 def test_overrides(project: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from repro.config import schema
 from repro.models import MODELS, VGG
 from repro.quant import QUANTIZERS, attach_quantizers, quant_layers
+from tests.conftest import example_options
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(10, 3_251_018), (100, 3_297_188)])
@@ -48,8 +50,7 @@ def test_pooling_before_relu_equals_the_papers_order() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_takes_every_quantiser(model: str, quantizer: str) -> None:
     net = MODELS[model](classes=10, width=0.0625, dropout=0.5)
-    options = {} if quantizer == "none" else {"bit_width": 4}
-    attach_quantizers(net, quantizer, **options, **({"clip": 1.0} if quantizer == "absmax_fixed" else {}))
+    attach_quantizers(net, quantizer, **example_options(schema.QUANTIZERS[quantizer]))
     loss = nn.functional.cross_entropy(net(torch.randn(4, 3, 32, 32)), torch.tensor([0, 1, 2, 3]))
     loss.backward()
     assert math.isfinite(loss.item())

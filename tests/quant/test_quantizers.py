@@ -6,14 +6,14 @@ import torch
 from repro.config.schema import QUANTIZERS as DECLARED
 from repro.models import VGG
 from repro.quant import QUANTIZERS, attach_quantizers, count_levels, effective_weight, quant_layers
-
-OPTIONS = {"absmax_fixed": {"clip": 1.0}}
+from tests.conftest import example_options
 
 
 def build(name: str, bits: int = 4) -> torch.nn.Module:
     torch.manual_seed(0)
     model = VGG(classes=10, width=0.125, dropout=0.5)
-    attach_quantizers(model, name, bit_width=bits, **OPTIONS.get(name, {}))
+    options = example_options(DECLARED[name])
+    attach_quantizers(model, name, **{key: bits if key == "bit_width" else value for key, value in options.items()})
     return model
 
 

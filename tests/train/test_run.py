@@ -3,6 +3,7 @@
 import json
 import math
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import torch
 
 from repro.config import Run
 from repro.errors import ReproError
-from repro.records import StorageError, read_csv_rows, read_record
+from repro.records import CHECKPOINT_NAME, StorageError, read_csv_rows, read_record
 from repro.train import Interrupted, ResumeError, RunBusyError, Settings, train_run
-from repro.train.checkpoint import CHECKPOINT_NAME, WEIGHTS_NAME
+from repro.train.checkpoint import WEIGHTS_NAME
 from repro.train.outcome import judge, summarize
 
 MakeRun = Callable[..., Run]
@@ -68,6 +69,54 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, tiny_run: MakeRun, experim
     assert_same(tmp_path / "whole", tmp_path / "parts", run)
     assert record.summary["epochs_run"] == 3
     assert not (run.directory(tmp_path / "parts") / CHECKPOINT_NAME).exists()
+
+
+@pytest.mark.parametrize("experiment", ["ablation_scale_global", "main_cifar10"])
+def test_stopped_between_the_last_epoch_and_the_record(
+    tmp_path: Path, tiny_run: MakeRun, monkeypatch: pytest.MonkeyPatch, experiment: str
+) -> None:
+    """A full disk at the weights or the record: what is written afterwards is what would have been written."""
+    run = tiny_run(experiment, epochs=2)
+    whole = train_run(run, Settings(results=tmp_path / "whole"))
+    for broken in ("save_weights", "write_record"):
+
+        def refuse(*arguments: object) -> None:
+            raise StorageError("cannot write: no space")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"repro.train.run.{broken}", refuse)
+            with pytest.raises(StorageError):
+                train_run(run, Settings(results=tmp_path / "parts"))
+        assert (run.directory(tmp_path / "parts") / CHECKPOINT_NAME).exists()
+        assert not run.record_path(tmp_path / "parts").exists()
+    record = train_run(run, Settings(results=tmp_path / "parts"))
+    assert record.layers == whole.layers
+    assert record.summary == whole.summary
+    assert_same(tmp_path / "whole", tmp_path / "parts", run)
+
+
+def test_a_lost_record_is_restored_not_trained_again(tmp_path: Path, tiny_run: MakeRun) -> None:
+    """As when a killed workflow deletes the output of a job whose trainer lived on and finished."""
+    run = tiny_run(epochs=1)
+    first = train_run(run, Settings(results=tmp_path))
+    run.record_path(tmp_path).unlink()
+
+    def never() -> bool:
+        raise AssertionError("it trains")
+
+    assert train_run(run, Settings(results=tmp_path, stop=never)) == first
+    shutil.rmtree(run.directory(tmp_path))
+    with pytest.raises(AssertionError, match="it trains"):
+        train_run(run, Settings(results=tmp_path, stop=never))
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path, tiny_run: MakeRun) -> None:
+    run = tiny_run(epochs=1)
+    run.directory(tmp_path).mkdir(parents=True)
+    leftover = run.directory(tmp_path) / ".checkpoint.pt.abc.part"
+    leftover.write_bytes(b"half")
+    train_run(run, Settings(results=tmp_path))
+    assert not leftover.exists()
 
 
 def test_bf16_resumes_bit_for_bit_too(tmp_path: Path, tiny_run: MakeRun) -> None:
@@ -148,7 +197,12 @@ def test_a_run_that_loses_its_numbers_is_a_result(tmp_path: Path, tiny_run: Make
     assert record.status == "diverged"
     assert "nan" in record.reason
     assert record.summary["epochs_run"] < 5
-    json.loads(run.record_path(tmp_path).read_text())
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    content = json.loads(run.record_path(tmp_path).read_text(), parse_constant=refuse)
+    assert content["summary"]["final_train_loss"] is None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +210,13 @@ def test_a_run_that_loses_its_numbers_is_a_result(tmp_path: Path, tiny_run: Make
     [(0.15, 2.30, "diverged"), (0.151, 2.30, "completed"), (0.10, 2.25, "completed"), (0.9, math.nan, "diverged")],
 )
 def test_at_chance_needs_both(accuracy: float, loss: float, status: str) -> None:
-    assert judge([{"epoch": 1, "test_accuracy": accuracy, "train_loss": loss}], classes=10)[0] == status
+    row = {"epoch": 1, "test_accuracy": accuracy, "train_loss": loss, "test_loss": 2.3}
+    assert judge([row], classes=10)[0] == status
+
+
+def test_numbers_lost_in_the_last_step_count_too() -> None:
+    row = {"epoch": 1, "test_accuracy": 0.9, "train_loss": 0.1, "test_loss": math.nan}
+    assert judge([row], classes=10) == ("diverged", "test_loss is nan in epoch 1")
 
 
 def test_earliest_of_equal_bests() -> None:

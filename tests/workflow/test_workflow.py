@@ -88,6 +88,29 @@ def test_one_block_trains_one_run_and_shows(cached: Path, project: Path) -> None
     assert "w/o dropout" in figure.read_text()
 
 
+def test_a_block_with_the_settings_of_another_shows_without_training(cached: Path) -> None:
+    add_block(cached, "\n  ablation_again:\n    group: ablation\n    title: the same again\n    epochs: 100\n")
+    assert snakemake(cached).returncode == 0
+    assert snakemake(cached, "-n").stdout.count("train") == 0
+    assert "the same again" in (cached / "report" / "tables" / "table7.csv").read_text()
+
+
+def test_records_of_other_scales_are_never_made_again(cached: Path) -> None:
+    """Not even when everything is forced: they may be evidence that this machine cannot make."""
+    source = next(cached.glob("results/smoke/main_cifar10/*"))
+    shutil.copytree(source, cached / "results" / "paper" / "main_cifar10" / "seed0-00000000")
+    result = snakemake(cached, "-n", "-F")
+    assert jobs(result.stdout)["train"] == 23
+    assert "results/paper/main_cifar10" in result.stdout
+    assert not re.search(r"output: results/paper", result.stdout)
+
+
+def test_a_folder_with_a_space_in_its_name(cached: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    shutil.move(cached, folder)
+    assert snakemake(folder, "report").returncode == 0
+
+
 def test_a_deleted_record_trains_once(cached: Path) -> None:
     next(cached.glob("results/smoke/ablation_full/*/record.json")).unlink()
     assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
@@ -108,7 +131,7 @@ def test_an_edited_shell_line_trains_nothing(smoke_project: Path, tmp_path: Path
     folder = tmp_path / "copy"
     shutil.copytree(smoke_project, folder, symlinks=True)
     snakefile = folder / "Snakefile"
-    snakefile.write_text(snakefile.read_text().replace("> {log} 2>&1", ">{log} 2>&1"))
+    snakefile.write_text(snakefile.read_text().replace(">> {log} 2>&1", ">>{log} 2>&1"))
     assert "train" not in jobs(snakemake(folder, "-n").stdout)
 
 
