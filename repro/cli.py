@@ -1,4 +1,4 @@
-"""The command line: ``python -m repro list | plan | train | status | track | report | data``.
+"""The command line: ``python -m repro list | plan | train | status | track | report | claims | data``.
 
 Every command imports what it needs when it runs, so that ``list`` and ``status`` answer at once.
 """
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     track.add_argument("--stamp", type=Path, help="file to write afterwards (used by the workflow)")
     report = add("report", _report, "build the report from all records, without training")
     report.add_argument("--output", type=Path, default=Path("report"), help="folder of the report")
+    add("claims", _claims, "every checkable claim of the paper with its computed verdict")
     data = add("data", _data, "make a data set ready: find or download, verify, cache")
     data.add_argument("name", help="cifar10, cifar100, digits10 or digits100")
     data.add_argument("--download", action="store_true", help="download it where it is absent")
@@ -252,6 +253,14 @@ def _report(arguments: argparse.Namespace, config: Config) -> int:
     from repro.report import build_report
 
     print(build_report(config, arguments.results, arguments.output))
+    return 0
+
+
+def _claims(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.analysis import load_evidence
+    from repro.claims import format_claims, judge_claims
+
+    print(format_claims(judge_claims(load_evidence(config, arguments.results))))
     return 0
 
 

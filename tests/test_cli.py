@@ -49,6 +49,9 @@ def test_train_then_status_then_report_then_track(folder: Path) -> None:
     status = repro("status", "--scale", "smoke", cwd=folder)
     assert f"{100 * read_record(path).summary['final_test_accuracy']:.2f} %" in status.stdout
     assert "22 not started" in status.stdout
+    claims = repro("claims", cwd=folder)
+    assert claims.returncode == 0, claims.stderr
+    assert "not measured yet" in claims.stdout
     assert repro("report", cwd=folder).returncode == 0
     assert (folder / "report" / "index.html").exists()
     tracked = repro("track", cwd=folder)

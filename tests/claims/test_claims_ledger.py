@@ -1,0 +1,109 @@
+"""The data files: their schema, and that every name in them exists."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+from report_factory import CONFIG
+
+from repro.claims import VERDICTS, ClaimsError, load_claims
+from repro.claims.ledger import FILES, FOLDER, TOLERANCES, parse_claims
+from repro.config import load_config
+from repro.paper import read_table
+
+GOOD = {
+    "id": "one", "place": "Table I", "statement": "something", "kind": "number", "value": "92.34", "unit": "%",
+    "tolerance": "accuracy", "rule": "value", "query": {"name": "best_test_accuracy"}, "log": "cifar10",
+    "experiments": ["main_cifar10"],
+}  # fmt: skip
+NAMED = {"accuracy": {"value": 0.5, "because": "a test"}}
+
+
+def parse(*claims):
+    return parse_claims({"file.yaml": {"Abstract": list(claims)}}, NAMED)
+
+
+def changed(**changes):
+    return {key: value for key, value in {**copy.deepcopy(GOOD), **changes}.items() if value is not None}
+
+
+def test_the_ledger_is_large_unique_and_complete():
+    claims = load_claims()
+    assert len(claims) >= 100
+    assert len({claim.id for claim in claims}) == len(claims)
+    for claim in claims:
+        assert claim.place, claim.id
+        assert claim.statement, claim.id
+        assert claim.section, claim.id
+        assert bool(claim.rule) != bool(claim.untestable), claim.id
+        assert not claim.tolerance or claim.because, claim.id
+
+
+def test_every_data_file_is_read():
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {*FILES, TOLERANCES}
+
+
+def test_no_verdict_is_typed_in():
+    for name in FILES:
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        keys = [line.strip(" -").split(":")[0] for line in text.splitlines() if ":" in line]
+        assert "verdict" not in keys
+        values = [str(value) for entries in yaml.safe_load(text).values() for raw in entries for value in raw.values()]
+        assert not set(VERDICTS) & set(values)
+
+
+def test_every_experiment_exists_or_is_one_that_the_tables_of_the_paper_ask_for():
+    known = set(load_config(CONFIG).experiments)
+    planned = {
+        name for table in ("table2", "table7") for row in read_table(table)["rows"] for name in row["experiments"]
+    }
+    for claim in load_claims():
+        assert {*claim.experiments, *claim.minus} <= known | planned, claim.id
+
+
+def test_a_good_claim_is_read():
+    (claim,) = parse(GOOD)
+    assert (claim.section, claim.printed.low, claim.tolerance, claim.because) == ("Abstract", 92.34, 0.5, "a test")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (changed(verdict="reproduced"), "unknown key 'verdict'"),
+        (changed(place=None), "lacks 'place'"),
+        (changed(value=92.34), "value is no text"),
+        (changed(rule="guess"), "unknown rule 'guess'"),
+        (changed(unit="furlongs"), "unknown unit"),
+        (changed(kind="opinion"), "unknown kind"),
+        (changed(tolerance="lax"), "unknown tolerance"),
+        (changed(log="cifar1000"), "unknown log"),
+        (changed(combine="best"), "unknown combine"),
+        (changed(query={"name": "accuracy"}), "unknown query 'accuracy'"),
+        (changed(query={"name": "test_accuracy_at"}), "query test_accuracy_at: lacks 'epoch'"),
+        (changed(query={"name": "best_test_accuracy", "epoch": 1}), "unknown argument 'epoch'"),
+        (changed(arithmetic={"name": "alchemy"}), "unknown arithmetic 'alchemy'"),
+        (changed(untestable="why not"), "either a rule or the reason"),
+        (changed(rule=None), "either a rule or the reason"),
+        (changed(value=None), "a rule needs a value"),
+        (changed(query=None), "a query goes with a log or experiments"),
+        (changed(tolerance=None), "needs a tolerance"),
+    ],
+)
+def test_a_wrong_claim_is_refused_with_its_place(raw, message):
+    with pytest.raises(ClaimsError, match=r"file\.yaml: one") as error:
+        parse(raw)
+    assert message in str(error.value)
+
+
+def test_all_problems_are_listed_at_once():
+    with pytest.raises(ClaimsError) as error:
+        parse(changed(rule="guess"), changed(id="two", unit="furlongs"), GOOD, GOOD)
+    assert [name in str(error.value) for name in ("guess", "furlongs", "a second claim of this id")] == [True] * 3
+
+
+def test_importing_the_ledger_loads_neither_torch_nor_mlflow():
+    code = "import sys, repro.claims; print([name for name in ('torch', 'mlflow') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
