@@ -1,17 +1,24 @@
 """From run records to data frames and statistics. Imports neither torch nor mlflow."""
 
+from repro.analysis.architecture import Architecture
+from repro.analysis.equivalence import Equivalence, equivalence
 from repro.analysis.evidence import Evidence, load_evidence, scale_order
 from repro.analysis.levels import LevelRange, level_range, map_epochs
-from repro.analysis.stats import Estimate, estimate, paired_difference
+from repro.analysis.stats import Estimate, estimate, holm, paired_difference, paired_p_value
 
 __all__ = [
+    "Architecture",
+    "Equivalence",
     "Estimate",
     "Evidence",
     "LevelRange",
+    "equivalence",
     "estimate",
+    "holm",
     "level_range",
     "load_evidence",
     "map_epochs",
     "paired_difference",
+    "paired_p_value",
     "scale_order",
 ]

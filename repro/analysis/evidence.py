@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.analysis.rows import NUMBERS, RENAMED, TEXTS, LoadedRun, load_run
+from repro.analysis.rows import NUMBERS, RENAMED, TEXTS, WEIGHT_COLUMNS, LoadedRun, load_run
 from repro.config import Config, Plan
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
 
@@ -33,8 +33,13 @@ class Evidence:
         config: The configuration that the records were matched with.
         runs: One row an experiment, scale and seed that has a record. A run that serves several
             experiments has a row for each, with the same ``run`` and ``path``.
-        epochs: ``epochs.csv`` of those runs, with ``scale``, ``experiment`` and ``seed``.
+        epochs: ``epochs.csv`` of those runs, with ``scale``, ``experiment``, ``seed`` and ``path``.
         layers: ``layers.csv`` of those runs, with the same keys; its ``scale`` is named ``level_scale`` here.
+        weights: Histograms of the latent weights at the end of those runs, one row a layer, with the same keys.
+        repeats: Like ``runs``: second records of a run that serves already, from another machine. Only
+            comparisons of machines use them; anywhere else a seed counts once.
+        repeat_epochs: ``epochs`` of the repeats.
+        repeat_layers: ``layers`` of the repeats.
         planned: One row a run (not an experiment) that a scale asks for or that was found: its status is
             ``completed``, ``diverged`` or ``not run``.
         stale: Records that serve no experiment, and why.
@@ -45,13 +50,21 @@ class Evidence:
     runs: pd.DataFrame
     epochs: pd.DataFrame
     layers: pd.DataFrame
+    weights: pd.DataFrame
+    repeats: pd.DataFrame
+    repeat_epochs: pd.DataFrame
+    repeat_layers: pd.DataFrame
     planned: pd.DataFrame
     stale: pd.DataFrame
     unreadable: pd.DataFrame
 
     def select(self, scale: str, experiment: str) -> pd.DataFrame:
         """Rows of ``runs`` of one experiment at one scale, indexed and sorted by seed; empty where not run."""
-        return self._by_experiment.get((scale, experiment), self.runs.iloc[:0].set_index("seed"))
+        return self._by_experiment.get((scale, experiment), self._no_runs)
+
+    @cached_property
+    def _no_runs(self) -> pd.DataFrame:
+        return self.runs.iloc[:0].set_index("seed")
 
     @cached_property
     def _by_experiment(self) -> dict[tuple[str, str], pd.DataFrame]:
@@ -87,6 +100,7 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
     }
     loaded, unreadable = _load_all(results)
     used: dict[Match, LoadedRun] = {}
+    repeats: list[tuple[Match, LoadedRun]] = []
     stale = []
     for run in sorted(loaded, key=lambda run: (not _is_at_home(run, plans, serves), run.path)):
         record = run.record
@@ -95,15 +109,24 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
             stale.append(_stale_row(run, f"config.yaml has no scale {record.scale!r}"))
         elif match[:2] not in serves:
             stale.append(_stale_row(run, "no experiment resolves to this hash at this scale"))
+        elif match in used and run.row["platform"] not in _platforms(match, used, repeats):
+            repeats.append((match, run))
+            stale.append(_stale_row(run, f"repeats the run in {used[match].path} on another machine"))
         elif match in used:
             stale.append(_stale_row(run, f"a second record of the run in {used[match].path}"))
         else:
             used[match] = run
+    first, second = _serving(used.items(), serves), _serving(repeats, serves)
+    layer_columns = tuple(RENAMED.get(name, name) for name in LAYER_COLUMNS)
     return Evidence(
         config=config,
-        runs=_runs_frame(config, used, serves),
-        epochs=_tables(used, serves, "epochs", EPOCH_COLUMNS),
-        layers=_tables(used, serves, "layers", tuple(RENAMED.get(name, name) for name in LAYER_COLUMNS)),
+        runs=_runs_frame(config, first),
+        epochs=_tables(first, "epochs", EPOCH_COLUMNS),
+        layers=_tables(first, "layers", layer_columns),
+        weights=_tables(first, "weights", WEIGHT_COLUMNS),
+        repeats=_runs_frame(config, second),
+        repeat_epochs=_tables(second, "epochs", EPOCH_COLUMNS),
+        repeat_layers=_tables(second, "layers", layer_columns),
         planned=_planned_frame(plans, used, serves),
         stale=pd.DataFrame(stale, columns=STALE_COLUMNS),
         unreadable=pd.DataFrame(unreadable, columns=UNREADABLE_COLUMNS),
@@ -146,18 +169,27 @@ def _stale_row(run: LoadedRun, reason: str) -> dict[str, Any]:
     return {"path": run.path, **keys, "reason": reason}
 
 
-def _keys(used: Mapping[Match, LoadedRun], serves: Serves) -> list[tuple[dict[str, Any], LoadedRun]]:
+def _platforms(match: Match, used: Mapping[Match, LoadedRun], repeats: Iterable[tuple[Match, LoadedRun]]) -> set[str]:
+    """The machines that a run was recorded on so far."""
+    others = {str(run.row["platform"]) for other, run in repeats if other == match}
+    return {str(used[match].row["platform"]), *others}
+
+
+Serving = list[tuple[dict[str, Any], LoadedRun]]
+
+
+def _serving(runs: Iterable[tuple[Match, LoadedRun]], serves: Serves) -> Serving:
     """Every experiment that a run serves, with the run."""
     return [
         ({"scale": scale, "experiment": name, "seed": seed}, run)
-        for (scale, spec_hash, seed), run in used.items()
+        for (scale, spec_hash, seed), run in runs
         for name in serves[scale, spec_hash]
     ]
 
 
-def _runs_frame(config: Config, used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:
+def _runs_frame(config: Config, serving: Serving) -> pd.DataFrame:
     rows = []
-    for keys, run in _keys(used, serves):
+    for keys, run in serving:
         experiment = config.experiments[keys["experiment"]]
         rows.append({**keys, "group": experiment.group, "title": experiment.title, **run.row})
     scales, experiments = scale_order(config), list(config.experiments)
@@ -165,11 +197,12 @@ def _runs_frame(config: Config, used: Mapping[Match, LoadedRun], serves: Serves)
     return pd.DataFrame(rows, columns=RUN_COLUMNS).astype(dict.fromkeys(NUMBERS, float))
 
 
-def _tables(used: Mapping[Match, LoadedRun], serves: Serves, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    frames: list[pd.DataFrame] = [getattr(run, name).assign(**keys) for keys, run in _keys(used, serves)]
+def _tables(serving: Serving, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    order = [*KEYS, "path", *columns]
+    frames: list[pd.DataFrame] = [getattr(run, name).assign(**keys, path=run.path) for keys, run in serving]
     if not frames:
-        return pd.DataFrame(columns=[*KEYS, *columns])
-    return pd.concat(frames, ignore_index=True)[[*KEYS, *columns]]
+        return pd.DataFrame(columns=order)
+    return pd.concat(frames, ignore_index=True)[order]
 
 
 def _planned_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:

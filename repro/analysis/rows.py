@@ -1,5 +1,7 @@
 """One record as rows of data frames."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,12 @@ NUMBERS = (
     "final_test_accuracy", "final_train_accuracy", "validated_test_accuracy", "validated_epoch",
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
     "paper_compression", "packed_compression", "wall_seconds", "train_images_per_second",
+    "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
 )  # fmt: skip
-TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision",
-         "device", "device_name", "commit")  # fmt: skip
+TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
+         "device_name", "commit", "architecture", "processor", "platform", "recipe", "quantizer")  # fmt: skip
+# One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
+WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
 
 # In the frames, ``scale`` is the scale of the run.
 RENAMED = {"scale": "level_scale"}
@@ -44,6 +49,7 @@ class LoadedRun:
         row: Columns ``NUMBERS`` and ``TEXTS`` of ``Evidence.runs``.
         epochs: ``epochs.csv``, all numbers.
         layers: ``layers.csv``, its ``scale`` (weight units a level) as ``level_scale``.
+        weights: Columns ``WEIGHT_COLUMNS``, from the record's ``layers``; without those that hold no finite weight.
     """
 
     record: Record
@@ -51,6 +57,7 @@ class LoadedRun:
     row: Mapping[str, Any]
     epochs: pd.DataFrame
     layers: pd.DataFrame
+    weights: pd.DataFrame
 
 
 def load_run(path: Path, results: Path) -> LoadedRun:
@@ -68,11 +75,12 @@ def load_run(path: Path, results: Path) -> LoadedRun:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = path.parent.relative_to(results).as_posix()
         row = _run_row(record, folder, epochs, layers)
+        weights = _weight_rows(record)
     except KeyError as error:
         raise RecordError(f"{path}: lacks {error}; see results/README.md") from None
     except (OSError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{path}: not a usable record ({error}); restore it or delete its folder") from None
-    return LoadedRun(record, folder, row, epochs, layers)
+    return LoadedRun(record, folder, row, epochs, layers, weights)
 
 
 def _check_identity(record: Record) -> None:
@@ -88,10 +96,7 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    for name in columns:
-        if name != "layer":
-            frame[name] = pd.to_numeric(frame[name]).astype(float)
-    return frame[list(columns)]
+    return frame[list(columns)].astype({name: float for name in columns if name != "layer"})
 
 
 def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:
@@ -109,12 +114,21 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "device": environment["device"],
         "device_name": environment["device_name"],
         "commit": _commit(environment),
+        "architecture": environment.get("architecture") or "",
+        "processor": environment.get("processor") or "",
+        "platform": _platform(environment),
+        "recipe": _recipe(record.spec),
+        "quantizer": _quantizer(record.spec),
     }
     numbers = {
         **{name: record.data[name] for name in ("classes", "train_images", "validation_images", "test_images")},
         **{name: summary[name] for name in NUMBERS if name in summary},
         **{name: size[name] for name in ("fp32_bytes", "paper_bytes", "packed_bytes")},
         **{name: record.timing[name] for name in ("wall_seconds", "train_images_per_second")},
+        **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
+        "torch_threads": environment.get("torch_threads"),
+        "width": record.spec["model"]["width"],
+        "bit_width": record.spec["quantizer"].get("bit_width"),
         "epochs": record.spec["epochs"],
         "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),
         "best_epoch_levels_min": layers.loc[layers["epoch"] == best, "levels"].min(),
@@ -132,3 +146,35 @@ def _commit(environment: Mapping[str, Any]) -> str:
     """First 8 digits; a plus says that files differed from the commit."""
     commit = environment["git_commit"]
     return f"{commit[:8]}{'+' if environment['git_dirty'] else ''}" if commit else ""
+
+
+def _platform(environment: Mapping[str, Any]) -> str:
+    """Architecture and what the arithmetic ran on, such as ``aarch64 · a processor``."""
+    on_cpu = environment["device"] == "cpu"
+    name = environment.get("processor") if on_cpu else f"{environment['device_name']} ({environment['device']})"
+    parts = [environment.get("architecture"), name or environment["device_name"]]
+    return " · ".join(str(part) for part in dict.fromkeys(parts) if part)
+
+
+def _recipe(spec: Mapping[str, Any]) -> str:
+    """Runs that differ in nothing but their quantiser have the same."""
+    rest = {key: value for key, value in spec.items() if key != "quantizer"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _quantizer(spec: Mapping[str, Any]) -> str:
+    """The quantiser without its bit width, such as ``absmax`` or ``absmax_fixed, clip 3.0``; ``none`` for FP32."""
+    options = spec["quantizer"]
+    others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
+    return ", ".join([str(options["name"]), *others])
+
+
+def _weight_rows(record: Record) -> pd.DataFrame:
+    rows = [
+        {"layer": layer["name"], "max_abs_weight": layer["max_abs_weight"], **layer["histogram"]}
+        for layer in record.layers
+        if layer["histogram"]["counts"] and layer["max_abs_weight"] is not None
+    ]
+    if any(len(row["edges"]) != len(row["counts"]) + 1 for row in rows):
+        raise ValueError("a histogram needs one edge more than counts")
+    return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)

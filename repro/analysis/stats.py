@@ -50,6 +50,13 @@ def estimate(values: Sequence[float] | pd.Series, trials: float | None = None) -
     return Estimate(mean, mean - half, mean + half, nan, n)
 
 
+def paired_values(values: pd.Series, reference: pd.Series) -> pd.Series:
+    """``values - reference`` for each seed that both have, indexed by seed."""
+    common = values.index.intersection(reference.index)
+    differences: pd.Series = values.loc[common] - reference.loc[common]
+    return differences
+
+
 def paired_difference(values: pd.Series, reference: pd.Series) -> Estimate:
     """``values - reference`` over the seeds that both have.
 
@@ -60,5 +67,35 @@ def paired_difference(values: pd.Series, reference: pd.Series) -> Estimate:
     Returns:
         Mean difference and, with two common seeds or more, its paired t-interval; n = 0 without a common seed.
     """
-    common = values.index.intersection(reference.index)
-    return estimate(values.loc[common] - reference.loc[common])
+    return estimate(paired_values(values, reference))
+
+
+def paired_p_value(values: pd.Series, reference: pd.Series) -> float:
+    """Two-sided paired t-test of no difference, over the seeds that both have.
+
+    Returns:
+        The p-value; NaN with fewer than two common seeds, a missing figure, or differences without any spread,
+        whose t-statistic would be infinite or undefined.
+    """
+    differences = paired_values(values, reference)
+    if len(differences) < 2 or not differences.std(ddof=1) > 1e-12:
+        return math.nan
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values that hold for the whole family of tests at once.
+
+    Args:
+        p_values: One a test; NaN for a test that could not be made, which is not part of the family.
+
+    Returns:
+        Corrected p-values in the same order, at most 1; NaN where the p-value was.
+    """
+    corrected = [math.nan] * len(p_values)
+    order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, index) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        corrected[index] = largest
+    return corrected

@@ -1,63 +1,28 @@
-"""The report: tables and figures as files, and one page that holds them all."""
+"""The report: tables and figures as files, one page that holds them all, and the same as Markdown."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
 import repro
-from repro.analysis import Evidence, load_evidence, scale_order
+from repro.analysis import Evidence, load_evidence
 from repro.config import Config
 from repro.records import atomic_write
-from repro.report.labels import PAPER_SCALE, scale_remark
-from repro.report.present import header, to_latex, to_markdown
-from repro.report.registry import FIGURES, OVERVIEW, RECORDS, RESULTS, TABLES, FigureEntry, TableEntry
+from repro.report.labels import scale_remark
+from repro.report.ledger import CLAIMS
+from repro.report.markdown import report_markdown
+from repro.report.overview import HOW_TO_READ, QUESTION, scale_notes, warnings
+from repro.report.parts import Report, group_parts
+from repro.report.present import figure_to_latex, to_latex, to_markdown
+from repro.report.registry import FIGURES, TABLES, FigureEntry, TableEntry
 from repro.report.style import inline_svg, to_bytes
-
-
-@dataclass(frozen=True)
-class Section:
-    """The rows of one scale, with the heading that says what it is; without a heading in a plain list."""
-
-    heading: str
-    remark: str
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table as the page's template needs it.
-
-    Attributes:
-        name: File name without its ending.
-        entry: Title, caption and part.
-        groups: Upper header line: text and columns spanned; empty for a plain list.
-        header: Lower header line.
-        sections: The rows, in text.
-    """
-
-    name: str
-    entry: TableEntry
-    groups: list[tuple[str, int]]
-    header: list[str]
-    sections: list[Section]
-
-
-@dataclass(frozen=True)
-class FigureView:
-    """A figure as the page's template needs it: inline SVG, alternative text and what its scales are."""
-
-    name: str
-    entry: FigureEntry
-    svg: str
-    alt: str
-    notes: str
+from repro.report.views import FigureView, TableView, ledger_view, table_view
 
 
 def build_report(config: Config, results: str | Path, output: str | Path) -> Path:
-    """Build ``index.html``, ``tables/`` and ``figures/`` from the records.
+    """Build ``index.html``, ``report.md``, ``tables/`` and ``figures/`` from the records.
 
     Args:
         config: The registry of experiments and scales; its scale is the one shown where nothing was run.
@@ -74,8 +39,18 @@ def build_report(config: Config, results: str | Path, output: str | Path) -> Pat
     evidence = load_evidence(config, results)
     tables = [_write_table(evidence, name, entry, output / "tables") for name, entry in TABLES.items()]
     figures = [_write_figure(evidence, name, entry, output / "figures") for name, entry in FIGURES.items()]
+    claims = next(view for view in tables if view.name == CLAIMS)
+    report = Report(
+        question=QUESTION,
+        how_to_read=HOW_TO_READ,
+        warnings=list(warnings(evidence)),
+        scales=list(scale_notes(evidence)),
+        ledger=ledger_view(claims.frame),
+        parts=group_parts(tables, figures),
+    )
     page = output / "index.html"
-    atomic_write(page, _render(evidence, tables, figures))
+    atomic_write(page, _render(report))
+    atomic_write(output / "report.md", report_markdown(report))
     return page
 
 
@@ -86,7 +61,7 @@ def _write_table(evidence: Evidence, name: str, entry: TableEntry, folder: Path)
     atomic_write(folder / f"{name}.csv", frame.to_csv(index=False))
     atomic_write(folder / f"{name}.md", to_markdown(shown, entry.title, caption))
     atomic_write(folder / f"{name}.tex", to_latex(shown, name, entry.title, caption))
-    return _view(evidence.config, name, entry, shown)
+    return table_view(evidence, name, entry, frame, shown)
 
 
 def _table_notes(evidence: Evidence, shown: pd.DataFrame) -> str:
@@ -99,52 +74,20 @@ def _scale_notes(evidence: Evidence, scales: Iterable[str]) -> str:
     return "".join(f" Scale {scale}: {scale_remark(evidence.config, scale)}." for scale in known)
 
 
-def _view(config: Config, name: str, entry: TableEntry, shown: pd.DataFrame) -> TableView:
-    if shown.index.nlevels == 1:
-        section = Section("", "", shown.to_numpy().tolist())
-        return TableView(name, entry, [], [str(column) for column in shown.columns], [section])
-    groups: dict[str, int] = {}
-    for group, _ in header(shown):
-        groups[group] = groups.get(group, 0) + 1
-    sections = []
-    for scale, part in shown.groupby(level="scale", sort=False):
-        labels = part.index.get_level_values("row")
-        rows = [[str(label), *texts] for label, texts in zip(labels, part.to_numpy().tolist(), strict=True)]
-        sections.append(Section(f"Scale {scale}", scale_remark(config, str(scale)), rows))
-    columns = ["", *(column for _, column in header(shown))]
-    return TableView(name, entry, [("", 1), *groups.items()], columns, sections)
-
-
 def _write_figure(evidence: Evidence, name: str, entry: FigureEntry, folder: Path) -> FigureView:
     frame = entry.data(evidence)
     figure = entry.draw(frame)
     svg = to_bytes(figure, "svg")
+    notes = _scale_notes(evidence, frame["scale"])
     atomic_write(folder / f"{name}.csv", frame.to_csv(index=False))
     atomic_write(folder / f"{name}.svg", svg)
     atomic_write(folder / f"{name}.png", to_bytes(figure, "png"))
+    atomic_write(folder / f"{name}.tex", figure_to_latex(name, entry.title, f"{entry.caption}{notes}"))
     panels = "; ".join(dict.fromkeys(frame["panel"]))
-    return FigureView(
-        name, entry, inline_svg(svg, name), f"{entry.alt} Panels: {panels}.", _scale_notes(evidence, frame["scale"])
-    )
+    return FigureView(name, entry, inline_svg(svg, name), f"{entry.alt} Panels: {panels}.", notes)
 
 
-def _warnings(evidence: Evidence) -> Iterator[str]:
-    """What a reader must know before any number."""
-    found = [scale for scale in scale_order(evidence.config) if (evidence.runs["scale"] == scale).any()]
-    if not found:
-        yield (
-            "No record was found: everything measured says “not run”. "
-            f"Configured scale: {evidence.config.scale} ({evidence.config.scales[evidence.config.scale].description})."
-        )
-    elif PAPER_SCALE not in found:
-        yield "There is no run at scale paper yet: no number here confirms or refutes a measured number of the paper."
-    for scale in found:
-        if scale != PAPER_SCALE:
-            data = ", ".join(sorted(evidence.runs.loc[evidence.runs["scale"] == scale, "data"].unique()))
-            yield f"Scale {scale} ran on {data}: {scale_remark(evidence.config, scale)}."
-
-
-def _render(evidence: Evidence, tables: list[TableView], figures: list[FigureView]) -> str:
+def _render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -152,8 +95,4 @@ def _render(evidence: Evidence, tables: list[TableView], figures: list[FigureVie
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    parts = {part: [view for view in tables if view.entry.part == part] for part in (OVERVIEW, RESULTS, RECORDS)}
-    template = environment.get_template("page.html.j2")
-    return template.render(
-        parts=parts, figures=figures, warnings=list(_warnings(evidence)), version=repro.__version__
-    )  # fmt: skip
+    return environment.get_template("page.html.j2").render(report=report, version=repro.__version__)

@@ -1,5 +1,6 @@
 """From cells to what a reader sees: formatted text, Markdown and LaTeX."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,8 @@ EMPTY = "–"
 EVIDENCE = "runs, data, seeds, epochs"
 EXACT = ("MiB", "ratio")  # the same for every seed: an interval would say nothing
 EVIDENCE_GROUP = "Evidence"
+LONG_TABLE, LONG_TEXT = 40, 60  # rows that still fit a page, characters that still fit a column
+MARKDOWN = {"|": r"\|", "<": "&lt;", "\n": " "}
 LATEX = {"±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--", "’": "'", "·": r"$\cdot$", "“": "``", "”": "''"}
 
 Fields = dict[str, Any]
@@ -112,23 +115,51 @@ def header(shown: pd.DataFrame) -> list[tuple[str, str]]:
 
 def to_markdown(shown: pd.DataFrame, title: str, caption: str) -> str:
     """A shown table as Markdown, with its title and caption."""
+    return f"## {title}\n\n{caption}\n\n{markdown_table(shown)}\n"
+
+
+def markdown_table(shown: pd.DataFrame) -> str:
+    """A shown table as Markdown alone; text of a record can neither end a cell nor become HTML."""
     flat = _flat(shown)
-    escaped = flat.map(lambda text: str(text).replace("|", r"\|"))
-    body = escaped.to_markdown(index=False, disable_numparse=True) if len(flat) else "(none)"
-    return f"## {title}\n\n{caption}\n\n{body}\n"
+    for text, safe in MARKDOWN.items():
+        flat = flat.map(lambda cell, text=text, safe=safe: str(cell).replace(text, safe))
+    return str(flat.to_markdown(index=False, disable_numparse=True)) if len(flat) else "(none)"
 
 
 def to_latex(shown: pd.DataFrame, name: str, title: str, caption: str) -> str:
-    """A shown table as LaTeX for the package booktabs."""
+    """A shown table as LaTeX for the package booktabs; a long one also needs longtable."""
     frame = shown.reset_index() if shown.index.nlevels > 1 else shown
     text: str = frame.to_latex(
         index=False,
         escape=True,
+        longtable=len(frame) > LONG_TABLE,
         caption=_escape_latex(f"{title}. {caption}"),
         label=f"tab:{name}",
-        column_format="l" * len(frame.columns),
+        column_format="".join(map(_latex_column, frame.to_numpy().T)),
         multicolumn_format="c",
     )
+    return _latex_characters(text)
+
+
+def _latex_column(texts: Iterable[object]) -> str:
+    """A column of sentences wraps; one of figures does not."""
+    return r"p{4cm}" if max((len(str(text)) for text in texts), default=0) > LONG_TEXT else "l"
+
+
+def figure_to_latex(name: str, title: str, caption: str) -> str:
+    """A figure's PNG as LaTeX for the package graphicx, with caption and label."""
+    lines = (
+        r"\begin{figure}",
+        r"\centering",
+        rf"\includegraphics[width=\linewidth]{{{name}.png}}",
+        rf"\caption{{{_escape_latex(f'{title}. {caption}')}}}",
+        rf"\label{{fig:{name}}}",
+        r"\end{figure}",
+    )
+    return _latex_characters("\n".join(lines) + "\n")
+
+
+def _latex_characters(text: str) -> str:
     for character, command in LATEX.items():
         text = text.replace(character, command)
     return text

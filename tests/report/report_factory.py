@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.config import Config, Plan
+from repro.config.schema import DATASET_SIZES
 from repro.records import Record, write_record
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -52,7 +53,7 @@ class RecordFactory:
             data={
                 "name": run.spec["dataset"]["name"], "fingerprint": "0123abcd",
                 "classes": CLASSES[run.spec["dataset"]["name"]], "train_images": 1000, "validation_images": 0,
-                "test_images": run.spec["dataset"]["test_images"] or 10000,
+                "test_images": run.spec["dataset"]["test_images"] or DATASET_SIZES[run.spec["dataset"]["name"]][1],
             },
             layers=[],
             size={"fp32_bytes": 13004072, "paper_bytes": 1625509, "packed_bytes": 1651680},

@@ -44,7 +44,7 @@ def test_an_interval_appears_only_with_several_seeds(factory):
     key = ("quick", "4-bit, CIFAR-10 in the paper")
     factory.write("main_cifar10", seed=0, best=0.90)
     text = shown(factory, "main").loc[key, ("Measured here", BEST)]
-    assert text == f"90.00 (n = 1, SE {100 * math.sqrt(0.9 * 0.1 / 500):.2f})"
+    assert text == f"90.00 (n = 1, SE {100 * math.sqrt(0.9 * 0.1 / 359):.2f})"
     factory.write("main_cifar10", seed=1, best=0.91)
     factory.write("main_cifar10", seed=2, best=0.92)
     frame = shown(factory, "main")

@@ -1,0 +1,128 @@
+"""Whatever evidence there is, the page is sound and says what is missing."""
+
+import csv
+import json
+import re
+
+import pytest
+from page_cells import PageTables
+
+from repro.report import FIGURES, TABLES, build_report
+
+# What a value that is not there looks like when it slips through; "NaN" as a word of a sentence is fine.
+LEAKED = re.compile(r"\b(nan|None|NaT|inf|Traceback|undefined)\b|<NA>|\{\{|[|&]\s*NaN\s*[|&]")
+
+
+def nothing(factory):
+    """No record at all."""
+
+
+def one_scale(factory):
+    factory.write_all("short", seeds=(0, 1))
+
+
+def one_run(factory):
+    factory.write("main_cifar10")
+
+
+def diverged(factory):
+    folder = factory.write("ablation_scale_fixed_3", best=0.1, status="diverged")
+    edit(folder, summary={"final_train_loss": None, "final_test_loss": None, "gradient": None})
+    factory.write("ablation_full", seed=1)
+
+
+def other_machine(factory):
+    factory.write("main_cifar10", "short", 0)
+    folder = factory.write("main_cifar10", "short", 1)
+    other = {"device": "cuda", "device_name": "an accelerator", "machine": "aarch64", "torch": "9.9", "git_commit": ""}
+    edit(folder, environment=other)
+
+
+def set_aside(factory):
+    factory.write("main_cifar10")
+    factory.write("main_cifar10", spec_hash="deadbeef")
+    (factory.write("main_cifar100") / "record.json").write_text("{")
+    (factory.write("fp32_cifar10") / "layers.csv").unlink()
+
+
+def paper_scale(factory):
+    factory.write("main_cifar10", "paper", 0, 0.92)
+    factory.write("fp32_cifar10", "paper", 0, 0.925)
+
+
+def edit(folder, **parts):
+    path = folder / "record.json"
+    record = json.loads(path.read_text())
+    for part, changes in parts.items():
+        record[part] |= changes
+    path.write_text(json.dumps(record))
+
+
+SAYS = {
+    nothing: ["No record was found", "not run", "There is no such record."],
+    one_scale: ["Scale short ran on cifar10, cifar100", "seeds 0, 1", "There is no run at scale paper yet"],
+    one_run: ["1 of 23 runs, seed 0", "n\xa0=\xa01", "not run"],
+    diverged: ["1 of them diverged", "(diverged, n\xa0=\xa01"],
+    other_machine: ["trained on cpu a CPU (1) and cuda an accelerator (1)"],
+    set_aside: ["3 records set aside, in no table: 1 stale and 2 unreadable", "deadbeef", "not a readable record"],
+    paper_scale: ["Scale paper ran on cifar10"],
+}
+
+
+@pytest.mark.parametrize("evidence", SAYS, ids=lambda each: each.__name__)
+def test_partial_evidence_gives_a_sound_page(factory, tmp_path, evidence):
+    evidence(factory)
+    page = build_report(factory.config, factory.results, tmp_path / "report")
+    tables = PageTables(page.read_text())
+    text = " ".join(tables.words)
+    assert not LEAKED.search(text), LEAKED.search(text)
+    assert not [cell for row in tables.rows for cell in row if cell.text in ("NaN", "")]
+    for expected in SAYS[evidence]:
+        assert expected in text
+    assert {row[0].table for row in tables.rows if row} >= {"main", "coverage", "table2", "table3", "table4", "table7"}
+    for path in [*page.parent.rglob("*.md"), *page.parent.rglob("*.tex")]:
+        assert not LEAKED.search(path.read_text()), (path, LEAKED.search(path.read_text()))
+
+
+def test_the_markdown_says_what_the_page_says(factory, tmp_path):
+    factory.write_all("quick")
+    folder = build_report(factory.config, factory.results, tmp_path / "report").parent
+    text = (folder / "report.md").read_text()
+    claims = list(csv.DictReader((folder / "tables" / "claims.csv").open()))
+    assert f"The {len(claims)} claims of the paper, by verdict" in text
+    counts = dict(re.findall(r"^\| ([a-z][a-z' ]+?) +\| (\d+) +\|$", text, flags=re.MULTILINE))
+    for verdict in {claim["verdict"] for claim in claims}:
+        assert int(counts[verdict]) == sum(claim["verdict"] == verdict for claim in claims)
+    for entry in (*TABLES.values(), *FIGURES.values()):
+        assert f"### {entry.title}\n" in text
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 20
+    assert all((folder / link).is_file() for link in links if not link.startswith("https://"))
+    for name in TABLES:  # the same rows as in the table's own file
+        own = (folder / "tables" / f"{name}.md").read_text().split("\n\n")[-1]
+        assert own.strip() in text
+
+
+def test_text_of_a_record_breaks_neither_markdown_nor_latex(factory, tmp_path):
+    folder = factory.write("main_cifar10", status="diverged")
+    path = folder / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": "a | b\n<img src=x> 50 % of $x_1$ #3"}))
+    report = build_report(factory.config, factory.results, tmp_path / "report").parent
+    line = next(line for line in (report / "report.md").read_text().splitlines() if "50 % of" in line)
+    assert r"a \| b &lt;img src=x> 50 % of $x_1$ #3" in line
+    assert r"50 \% of \$x\_1\$ \#3" in (report / "tables" / "runs.tex").read_text()
+
+
+def test_latex_needs_nothing_but_ascii_and_booktabs(factory, tmp_path):
+    factory.write_all("quick")
+    report = build_report(factory.config, factory.results, tmp_path / "report").parent
+    for name in TABLES:
+        text = (report / "tables" / f"{name}.tex").read_text()
+        assert text.isascii(), sorted({character for character in text if not character.isascii()})
+        kind = "longtable" if r"\endhead" in text else "tabular"
+        assert text.count(rf"\begin{{{kind}}}") == text.count(rf"\end{{{kind}}}") == 1
+        assert r"\toprule" in text
+    for name in FIGURES:
+        text = (report / "figures" / f"{name}.tex").read_text()
+        assert text.isascii(), sorted({character for character in text if not character.isascii()})
+        assert rf"\includegraphics[width=\linewidth]{{{name}.png}}" in text
