@@ -6,7 +6,6 @@ from pathlib import Path
 
 from repro.errors import ReproError
 
-
 TEMPORARY = ".part"
 
 
