@@ -9,10 +9,11 @@ from repro.records.environment import available_cores, has_gpu
 
 CONFIG = load_config("config.yaml", overrides=config)
 PLAN = Plan(CONFIG)
-REPRO = f"{shlex.quote(sys.executable)} -m repro"
 RECORDS = [str(run.record_path()) for run in PLAN]
 PAGE = "report/index.html"
 SYNCED = f"results/.mlflow-{PLAN.scale.name}.txt"
+PYTHON = shlex.quote(sys.executable)
+shell.prefix(f'set -euo pipefail; repro() {{{{ {PYTHON} -m repro "$@"; }}}}; ')
 
 
 # Records of other scales, and stale ones, are plain files that no rule makes again.
@@ -29,7 +30,6 @@ def slots(wildcards):
 
 
 rule all:
-    default_target: True
     input:
         RECORDS,
         PAGE,
@@ -47,10 +47,8 @@ rule train:
     threads: slots
     resources:
         gpu=int(has_gpu()),
-    params:
-        repro=REPRO,
     shell:
-        "{params.repro} train {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
+        "repro train {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
         " --expect-spec {wildcards.spec} >> {log} 2>&1"
 
 
@@ -60,15 +58,15 @@ rule report:
         "config.yaml",
         sorted({*RECORDS, *map(str, find_records())}),
     output:
-        PAGE,
+        report(PAGE, category="page", caption="repro/report/page.rst"),
+        report(directory("report/figures"), patterns=["{name}.svg"], category="figures", caption="repro/report/svg.rst"),
+        report(directory("report/tables"), patterns=["{name}.csv"], category="tables", caption="repro/report/csv.rst"),
     log:
         "logs/report.log",
     conda:
         "profiles/environment.yaml"
-    params:
-        repro=REPRO,
     shell:
-        "{params.repro} report > {log} 2>&1"
+        "repro report > {log} 2>&1"
 
 
 rule track:
@@ -80,10 +78,8 @@ rule track:
         "logs/track.log",
     conda:
         "profiles/environment.yaml"
-    params:
-        repro=REPRO,
     shell:
-        "{params.repro} track --stamp {output} > {log} 2>&1"
+        "repro track --stamp {output} > {log} 2>&1"
 
 
 for group in CONFIG.groups:
@@ -97,4 +93,4 @@ for group in CONFIG.groups:
 
 # A failed run leaves the report's inputs incomplete; the report is then built from what there is.
 onerror:
-    shell(f"{REPRO} report")
+    shell("repro report")

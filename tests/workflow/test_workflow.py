@@ -111,6 +111,14 @@ def test_a_folder_with_a_space_in_its_name(cached: Path, tmp_path: Path) -> None
     assert snakemake(folder, "report").returncode == 0
 
 
+def test_snakemakes_own_report_has_page_figures_and_tables(smoke_project: Path, tmp_path: Path) -> None:
+    result = snakemake(smoke_project, "--report", str(tmp_path / "workflow.html"))
+    assert result.returncode == 0, result.stdout
+    for name in ("index.html", "figure3.svg", "table7.csv"):
+        assert f"Adding {name}" in result.stdout
+    assert (tmp_path / "workflow.html").stat().st_size > 10**6
+
+
 def test_a_deleted_record_trains_once(cached: Path) -> None:
     next(cached.glob("results/smoke/ablation_full/*/record.json")).unlink()
     assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
