@@ -58,9 +58,13 @@ rule report:
         "config.yaml",
         sorted({*RECORDS, *map(str, find_records())}),
     output:
-        report(PAGE, category="page", caption="repro/report/page.rst"),
-        report(directory("report/figures"), patterns=["{name}.svg"], category="figures", caption="repro/report/svg.rst"),
-        report(directory("report/tables"), patterns=["{name}.csv"], category="tables", caption="repro/report/csv.rst"),
+        report(PAGE, category="page", caption="profiles/report/page.rst"),
+        report(
+            directory("report/figures"), patterns=["{name}.svg"], category="figures", caption="profiles/report/svg.rst"
+        ),
+        report(
+            directory("report/tables"), patterns=["{name}.csv"], category="tables", caption="profiles/report/csv.rst"
+        ),
     log:
         "logs/report.log",
     conda:
