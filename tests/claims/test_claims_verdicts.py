@@ -92,7 +92,7 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
     write(factory, "main_cifar10", 0.98, scale="quick")
     row = judged().loc["cifar10_best"]
     assert (row["verdict"], row["measured"]) == (NOT_MEASURED, "")
-    assert row["reduced"] == "98.00 % (n = 1, SE 0.63) at scale quick on digits10: main_cifar10"
+    assert row["reduced"] == "98.00 % (n = 1, SE 0.74) at scale quick on digits10: main_cifar10"
     write(factory, "main_cifar10", 0.80, 0.81, scale="short")
     frame = judged()
     assert frame.loc["cifar10_best", "reduced"].startswith("80.50 ± 6.35 % (n = 2) at scale short on cifar10")
