@@ -2,10 +2,18 @@
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
+
+from repro.analysis import load_evidence
+from repro.claims import judge_claims, verdict_counts
+from repro.config import Config
+from repro.records import read_csv_rows, read_record
 
 
 def constraints(project: Path) -> dict[str, str]:
@@ -49,3 +57,33 @@ def test_committed_records_hold_no_path(project: Path) -> None:
     for path in project.glob("results/*/*/*/record.json"):
         text = json.dumps(json.loads(path.read_text()))
         assert not re.search(r'"/(home|root|work|tmp|Users)/', text), path
+
+
+def test_readme_says_what_records_and_ledger_say(project: Path, tmp_path: Path, config: Config) -> None:
+    """By the committed records alone: whoever adds some of their own breaks nothing."""
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=project, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: which records are committed is not known")
+    for name in listed.stdout.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / name, tmp_path / name)
+    readme = (project / "README.md").read_text()
+    counts = verdict_counts(judge_claims(load_evidence(config, tmp_path / "results")))
+    assert f"Of {sum(counts.values())} checkable claims" in readme
+    against_log = counts["contradicted by the authors' log"]
+    assert f"**{against_log} are contradicted by the author's own" in readme
+    assert f"and {counts['contradicted by arithmetic']} by arithmetic**" in readme
+    assert f"{counts['reproduced']} are reproduced, {counts['not testable here']} cannot be tested here" in readme
+    assert f"and {counts['not measured yet']} wait for runs" in readme
+    for pattern, keys in (
+        ("paper/mobile_cifar10/seed0-*", ("final_test_accuracy", "final_train_accuracy")),
+        ("short/main_cifar10/seed0-*", ("best_test_accuracy", "final_test_accuracy")),
+    ):
+        (path,) = project.glob(f"results/{pattern}/record.json")
+        summary = read_record(path).summary
+        for key in keys:
+            assert f"{100 * summary[key]:.2f} %" in readme
+        if "mobile" in pattern:
+            rows = read_csv_rows(path.parent / "epochs.csv")
+            for row in rows:
+                assert f"{100 * float(row['test_accuracy']):.2f}" in readme

@@ -9,6 +9,7 @@ A verdict is computed anew from the package's data and the records each time; no
 4. A claim that arithmetic alone decides, with neither log nor experiment, is **reproduced**: it was computed here.
 5. Runs at scale ``paper`` give **reproduced**, **within noise** or **not reproduced** by the claim's rule
    (``repro.claims.rules``): for a number, the mean within the tolerance; else the 95 % interval containing the claim.
+   A number that one run alone misses stays **not measured yet**: a refutation needs the spread over seeds.
 6. **not measured yet**: no such runs. The figure of the best smaller scale stands beside it and decides nothing.
 """
 

@@ -102,7 +102,7 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
 @pytest.mark.parametrize(
     ("best", "verdict"),
     [((0.922, 0.924), REPRODUCED), ((0.914, 0.92), WITHIN_NOISE), ((0.90, 0.9001), NOT_REPRODUCED),
-     ((0.923,), REPRODUCED), ((0.9182,), WITHIN_NOISE), ((0.90,), NOT_REPRODUCED)],
+     ((0.923,), REPRODUCED), ((0.9182,), WITHIN_NOISE), ((0.90,), NOT_MEASURED)],
 )  # fmt: skip
 def test_scale_paper_gives_the_verdict(factory, judged, best, verdict):
     write(factory, "main_cifar10", *best)
@@ -135,8 +135,8 @@ def test_a_pair_needs_common_seeds(factory, judged):
 
 
 def test_of_several_readings_the_one_nearest_to_the_paper_counts(factory, judged):
-    write(factory, "ablation_full", 0.9321)
-    write(factory, "ablation_scale_fixed_3", 0.30)
+    write(factory, "ablation_full", 0.9321, 0.9322)
+    write(factory, "ablation_scale_fixed_3", 0.30, 0.301)
     assert judged().loc["ablation_no_layer_scale", "verdict"] == NOT_REPRODUCED
     write(factory, "ablation_scale_global", 0.853)
     row = judged().loc["ablation_no_layer_scale"]
