@@ -71,38 +71,24 @@ class FixedClipQuantizer(WeightQuantizer):
         self.register_buffer("bound", torch.tensor(clip, dtype=weight.dtype, device=weight.device))
 
     def clip_bound(self, weight: Tensor) -> Tensor:
-        """The fixed bound."""
+        """The bound it holds."""
         return self.bound
 
 
-class InitialAbsmaxQuantizer(WeightQuantizer):
+class InitialAbsmaxQuantizer(FixedClipQuantizer):
     """A reading of "w/o per-layer scaling": each layer keeps the bound of its initial weights."""
-
-    bound: Tensor
 
     def __init__(self, weight: Tensor, bit_width: int) -> None:
         """``weight`` is the layer's initial weight."""
-        super().__init__(bit_width)
-        self.register_buffer("bound", absmax(weight))
-
-    def clip_bound(self, weight: Tensor) -> Tensor:
-        """The bound of the initial weights."""
-        return self.bound
+        super().__init__(weight, bit_width, clip=absmax(weight).item())
 
 
-class GlobalAbsmaxQuantizer(WeightQuantizer):
+class GlobalAbsmaxQuantizer(FixedClipQuantizer):
     """A reading of "w/o per-layer scaling": one dynamic maximum over all layers."""
-
-    bound: Tensor
 
     def __init__(self, weight: Tensor, bit_width: int) -> None:
         """Starts from the layer's own maximum; ``share_bound`` replaces it before each forward pass."""
-        super().__init__(bit_width)
-        self.register_buffer("bound", absmax(weight))
-
-    def clip_bound(self, weight: Tensor) -> Tensor:
-        """The model-wide maximum at the last forward pass."""
-        return self.bound
+        super().__init__(weight, bit_width, clip=absmax(weight).item())
 
     @staticmethod
     def share_bound(quantizers: Sequence["GlobalAbsmaxQuantizer"], weights: Sequence[Tensor]) -> None:
