@@ -78,6 +78,7 @@ def test_readme_says_what_records_and_ledger_say(project: Path, tmp_path: Path, 
     for pattern, keys in (
         ("paper/mobile_cifar10/seed0-*", ("final_test_accuracy", "final_train_accuracy")),
         ("short/main_cifar10/seed0-*", ("best_test_accuracy", "final_test_accuracy")),
+        ("short/fp32_cifar10/seed0-*", ("best_test_accuracy", "final_test_accuracy")),
     ):
         (path,) = project.glob(f"results/{pattern}/record.json")
         summary = read_record(path).summary
