@@ -9,9 +9,9 @@ from typing import Any
 from repro.config import Plan, Run
 from repro.config.schema import DATASET_SIZES
 from repro.errors import ReproError
-from repro.records import Record, RecordError, find_records, read_record
-from repro.records.environment import available_cores, describe_environment, has_gpu
-from repro.status import DIVERGED, FINISHED, scale_status
+from repro.records import DIVERGED, Record, RecordError, find_records, read_record
+from repro.records.environment import available_cores, has_gpu, processor_name
+from repro.status import FINISHED, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
 
@@ -96,7 +96,7 @@ def parse_duration(text: str) -> float:
 def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
     dataset = spec["dataset"]
     train, test = DATASET_SIZES[dataset["name"]]
-    train, test = min(train, dataset["train_images"] or train), min(test, dataset["test_images"] or test)
+    train, test = dataset["train_images"] or train, dataset["test_images"] or test  # a resolved limit is a real one
     held_out = round(train * dataset["validation_fraction"])
     return train - held_out, test + held_out
 
@@ -109,7 +109,7 @@ def _setting(spec: Mapping[str, Any], threads: int) -> str:
 
 def _recorded_rates(results: Path) -> dict[str, float]:
     """Seconds of an epoch a training image (evaluation included), by setting, from this kind of processor."""
-    here = describe_environment()["processor"]
+    here = processor_name()
     rates: dict[str, list[float]] = {}
     for path in find_records(results):
         try:

@@ -6,10 +6,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from repro.config import Plan, Run
-from repro.records import CHECKPOINT_NAME, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
+from repro.records import CHECKPOINT_NAME, DIVERGED, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
 
 FINISHED = "finished"
-DIVERGED = "diverged"
 DAMAGED = "damaged record"
 RUNNING = "running"
 INTERRUPTED = "interrupted"
@@ -23,7 +22,7 @@ class RunStatus:
     Attributes:
         run: Which run.
         serves: Names of all experiments that it serves.
-        state: One of the constants of this module.
+        state: One of the constants of this module, or ``repro.records.DIVERGED``.
         epoch: Epochs trained so far.
         accuracy: Test accuracy at the last of them, a fraction; ``None`` before the first.
         seconds_left: Estimate from the mean epoch so far; ``None`` before the first, 0 when it has ended.
@@ -64,7 +63,7 @@ def _state(run: Run, results: Path, started: bool) -> str:
     path = run.record_path(results)
     if path.exists():
         try:
-            return DIVERGED if read_record(path).status == "diverged" else FINISHED
+            return DIVERGED if read_record(path).status == DIVERGED else FINISHED
         except RecordError:
             return DAMAGED
     if is_locked(run.directory(results)):

@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, object]:
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": platform.machine(),
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": available_cores(),
     }
 
@@ -48,7 +48,8 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """The processor as the operating system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

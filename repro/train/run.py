@@ -26,7 +26,7 @@ from repro.records import (
     write_progress,
     write_record,
 )
-from repro.records.environment import describe_environment, peak_memory_bytes
+from repro.records.environment import describe_environment, peak_memory_bytes, processor_name
 from repro.train.checkpoint import Checkpoint, delete_checkpoint, load_checkpoint, save_weights
 from repro.train.device import choose_device, device_name, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
@@ -141,7 +141,7 @@ class _Session:
         self.trainer = Trainer(run.spec, run.seed, self.data, self.device)
         self.compute = count_flops(self.trainer.model)
         self.checkpoint = self._resume()
-        name = describe_environment()["processor"] if self.device.type == "cpu" else device_name(self.device)
+        name = processor_name() if self.device.type == "cpu" else device_name(self.device)
         self.checkpoint.trained_on = list(
             dict.fromkeys([*self.checkpoint.trained_on, f"torch {torch.__version__}, {name}"])
         )
