@@ -83,8 +83,18 @@ class Architecture:
         The rest in FP32: biases, batch norm's parameters and statistics (and its step counters), a scale a layer.
         """
         codes = sum(-(-layer.weights * BITS // 8) for layer in self.layers)
-        floats = self.parameters - self.weights + 2 * self._normalized + len(self.layers)
-        return codes + FLOAT_BYTES * floats + COUNTER_BYTES * (len(self.layers) - 1)
+        floats = self.parameters - self.weights + len(self.layers)
+        return codes + FLOAT_BYTES * floats + self.statistics_bytes
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Batch norm's running means, variances and step counters, which every file of the model holds."""
+        return 2 * FLOAT_BYTES * self._normalized + COUNTER_BYTES * (len(self.layers) - 1)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a forward pass of one image."""
+        return sum(layer.weights * layer.positions for layer in self.layers)
 
     @property
     def step_flops(self) -> int:

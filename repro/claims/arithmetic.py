@@ -1,78 +1,18 @@
 """What follows from the paper's own text without a run: parameters, sizes, FLOPs, its own differences.
 
-The architecture is that of section III-E in plain Python, so that no torch is needed; a test compares it with
-the model that is trained. Results are in the units of records (fractions, bytes, seconds), with how they came about.
+The network's own counts come from ``repro.analysis.Architecture``, which needs no torch. Results are in the units
+of records (fractions, bytes, seconds), with how they came about.
 """
 
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from repro.analysis.architecture import FLOAT_BYTES, Architecture
 from repro.claims.claim import Call, Reading
 from repro.paper import parse_printed, read_table
 
-CHANNELS = (64, 64, 128, 128, 256, 256)
-HIDDEN = 512
-IMAGE_SIDE = 32
 TRAIN_IMAGES = 50_000
-BYTES_PER_FLOAT = 4
-COUNTER_BYTES = 8  # each batch norm counts its batches
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A convolution or linear layer: ``inputs`` weights feed each of ``outputs`` units at ``positions`` places."""
-
-    inputs: int
-    outputs: int
-    positions: int
-    batch_norm: bool
-
-    @property
-    def weights(self) -> int:
-        """Weights that are quantised."""
-        return self.inputs * self.outputs
-
-
-def vgg(classes: int) -> list[Layer]:
-    """The eight weight layers of section III-E for ``classes`` classes."""
-    layers, before, side = [], 3, IMAGE_SIDE
-    for index, channels in enumerate(CHANNELS):
-        layers.append(Layer(9 * before, channels, side * side, batch_norm=True))
-        before = channels
-        side //= 1 + index % 2  # a pooling after every second convolution
-    layers.append(Layer(before * side * side, HIDDEN, 1, batch_norm=True))
-    layers.append(Layer(HIDDEN, classes, 1, batch_norm=False))
-    return layers
-
-
-def count_weights(classes: int) -> int:
-    """Weights of the convolutions and linear layers."""
-    return sum(layer.weights for layer in vgg(classes))
-
-
-def count_parameters(classes: int) -> int:
-    """Weights, biases, and scale and shift of each batch norm."""
-    return sum(layer.weights + layer.outputs * (3 if layer.batch_norm else 1) for layer in vgg(classes))
-
-
-def count_macs(classes: int = 10) -> int:
-    """Multiply-adds of one image's forward pass."""
-    return sum(layer.weights * layer.positions for layer in vgg(classes))
-
-
-def packed_size(classes: int) -> int:
-    """Bytes of a file with 4-bit weights and, in FP32, biases, batch norms with statistics, and a scale a layer."""
-    weights, scales = count_weights(classes), len(vgg(classes))
-    others = count_parameters(classes) - weights + scales
-    return weights // 2 + BYTES_PER_FLOAT * others + statistics_size(classes)
-
-
-def statistics_size(classes: int) -> int:
-    """Bytes of the batch norms' running means, variances and counters, which every file of the model holds."""
-    normed = [layer.outputs for layer in vgg(classes) if layer.batch_norm]
-    return 2 * BYTES_PER_FLOAT * sum(normed) + COUNTER_BYTES * len(normed)
 
 
 def exactly(value: float, how: str) -> Reading:
@@ -82,26 +22,26 @@ def exactly(value: float, how: str) -> Reading:
 
 def parameters(classes: int) -> Reading:
     """Parameters of the architecture."""
-    count = count_parameters(classes)
+    count = Architecture(classes).parameters
     return exactly(count, f"the layers of section III-E have {count:,} parameters for K = {classes}")
 
 
 def fp32_bytes(classes: int) -> Reading:
     """Every parameter at 4 bytes."""
-    size = BYTES_PER_FLOAT * count_parameters(classes)
-    return exactly(size, f"{count_parameters(classes):,} parameters at 4 bytes are {_size(size)}")
+    size = Architecture(classes).fp32_bytes
+    return exactly(size, f"{Architecture(classes).parameters:,} parameters at 4 bytes are {_size(size)}")
 
 
 def counted_bytes(classes: int) -> Reading:
     """Every parameter at half a byte, as the paper counts."""
-    size = count_parameters(classes) / 2
-    return exactly(size, f"{count_parameters(classes):,} parameters at half a byte are {_size(size)}")
+    size = Architecture(classes).parameters / 2
+    return exactly(size, f"{Architecture(classes).parameters:,} parameters at half a byte are {_size(size)}")
 
 
 def packed_bytes(classes: int) -> Reading:
     """A file that can be loaded."""
-    size = packed_size(classes)
-    parts = f"{count_weights(classes):,} weights at 4 bits, with biases, batch norm and scales in FP32"
+    size = Architecture(classes).packed_bytes
+    parts = f"{Architecture(classes).weights:,} weights at 4 bits, with biases, batch norm and scales in FP32"
     return exactly(size, f"{parts}, are {_size(size)}")
 
 
@@ -112,16 +52,16 @@ def counted_compression(classes: int) -> Reading:
 
 def packed_compression(classes: int) -> Reading:
     """FP32 file over a packed one; both also hold the statistics of batch norm."""
-    fp32 = BYTES_PER_FLOAT * count_parameters(classes) + statistics_size(classes)
-    packed = packed_size(classes)
+    fp32 = Architecture(classes).fp32_bytes + Architecture(classes).statistics_bytes
+    packed = Architecture(classes).packed_bytes
     how = f"files that can be loaded take {fp32:,} and {packed:,} bytes: {fp32 / packed:.2f}×"
     return exactly(fp32 / packed, how)
 
 
 def training_memory_ratio() -> Reading:
     """Bytes a weight while training: FP32 over the method, which keeps latent weights, gradients and both moments."""
-    fp32 = 4 * BYTES_PER_FLOAT
-    kept = 4 * BYTES_PER_FLOAT  # section III-A: full-precision weights are maintained; AdamW has two moments
+    fp32 = 4 * FLOAT_BYTES
+    kept = 4 * FLOAT_BYTES  # section III-A: full-precision weights are maintained; AdamW has two moments
     return exactly(
         fp32 / kept,
         f"in training a weight takes {kept} bytes with and without quantisation: "
@@ -131,8 +71,8 @@ def training_memory_ratio() -> Reading:
 
 def extra_parameters(printed: int, classes: int) -> Reading:
     """Parameters that the paper counts beyond those of the unquantised network."""
-    extra = printed - count_parameters(classes)
-    return exactly(extra, f"{printed:,} printed less {count_parameters(classes):,} of the unquantised network")
+    extra = printed - Architecture(classes).parameters
+    return exactly(extra, f"{printed:,} printed less {Architecture(classes).parameters:,} of the unquantised network")
 
 
 def levels(largest: int) -> Reading:
@@ -191,12 +131,13 @@ def least_training_seconds(
         printed_hours: The paper's time, for the sentence.
     """
     # a multiply-add is two operations; the backward pass costs twice the forward pass
-    operations = count_macs() * 2 * 3 * TRAIN_IMAGES * epochs
+    multiply_adds = Architecture(classes=10).multiply_adds
+    operations = multiply_adds * 2 * 3 * TRAIN_IMAGES * epochs
     peak = cores * gigahertz * 1e9 * flops_per_cycle
     needed = operations / (printed_hours * 3600)
     return exactly(
         operations / peak,
-        f"{count_macs() / 1e6:.0f} million multiply-adds an image need {needed / 1e9:.0f} GFLOP/s sustained; "
+        f"{multiply_adds / 1e6:.0f} million multiply-adds an image need {needed / 1e9:.0f} GFLOP/s sustained; "
         f"{cores} cores at {gigahertz} GHz peak at {peak / 1e9:.0f}, so {operations / peak / 3600:.1f} h are the least",
     )
 

@@ -3,6 +3,7 @@
 import pytest
 from torch import nn
 
+from repro.analysis import Architecture
 from repro.claims import arithmetic
 from repro.models.vgg import VGG
 from repro.quant import quant_layers
@@ -12,23 +13,23 @@ from repro.train.measure import count_flops
 @pytest.mark.parametrize("classes", [10, 100])
 def test_the_plain_description_is_the_model_that_is_trained(classes):
     model = VGG(classes, width=1.0, dropout=0.5)
-    assert [layer.weights for layer in arithmetic.vgg(classes)] == [
+    assert [layer.weights for layer in Architecture(classes).layers] == [
         layer.weight.numel() for layer in quant_layers(model).values()
     ]
-    assert arithmetic.count_parameters(classes) == sum(p.numel() for p in model.parameters())
+    assert Architecture(classes).parameters == sum(p.numel() for p in model.parameters())
     norms = sum(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules())
-    assert norms == sum(layer.batch_norm for layer in arithmetic.vgg(classes))
-    assert arithmetic.statistics_size(classes) == sum(b.numel() * b.element_size() for b in model.buffers())
-    assert 2 * arithmetic.count_macs(classes) == count_flops(model)["forward_flops_per_image"]
+    assert norms == len(Architecture(classes).layers) - 1
+    assert Architecture(classes).statistics_bytes == sum(b.numel() * b.element_size() for b in model.buffers())
+    assert 2 * Architecture(classes).multiply_adds == count_flops(model)["forward_flops_per_image"]
 
 
 def test_known_figures():
-    assert arithmetic.count_parameters(10) == 3251018
-    assert arithmetic.count_parameters(100) == 3297188
-    assert arithmetic.packed_size(10) == 1651680
+    assert Architecture(10).parameters == 3251018
+    assert Architecture(100).parameters == 3297188
+    assert Architecture(10).packed_bytes == 1651680
     assert arithmetic.packed_compression(10).low == pytest.approx(7.88, abs=0.005)
     assert arithmetic.counted_compression(100).low == 8
-    assert arithmetic.count_macs() == pytest.approx(155e6, rel=0.005)
+    assert Architecture(10).multiply_adds == pytest.approx(155e6, rel=0.005)
 
 
 def test_time_needs_more_than_the_peak_of_the_machine():
