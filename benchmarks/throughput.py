@@ -28,8 +28,8 @@ from repro.models import MODELS
 from repro.quant import attach_quantizers, quant_layers
 from repro.records.environment import describe_environment
 from repro.train import Interrupted, Trainer
+from repro.train.build import split_options
 from repro.train.device import set_arithmetic
-from repro.train.trainer import split_options
 
 WARM_UP_STEPS = 3
 Block = Callable[[int], float]  # runs so many steps, gives images a second

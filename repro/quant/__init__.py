@@ -1,5 +1,6 @@
 """The 4-bit core: fake quantisation (equations 1-8) and the layers that use it."""
 
+from repro.quant.frozen import FrozenQuantizer
 from repro.quant.functional import absmax, fake_quantize, largest_code, quantize
 from repro.quant.layers import (
     QuantConv2d,
@@ -15,6 +16,7 @@ from repro.quant.quantizers import QUANTIZERS, WeightQuantizer
 
 __all__ = [
     "QUANTIZERS",
+    "FrozenQuantizer",
     "QuantConv2d",
     "QuantLayer",
     "QuantLinear",

@@ -47,6 +47,10 @@ class WeightQuantizer(nn.Module):
         scale = self.scale(weight)
         return quantize(weight, scale, self.quant_max).to(torch.int8), scale
 
+    def dequantize(self, codes: Tensor, scale: Tensor) -> Tensor:
+        """The weights that ``codes`` and ``scale`` stand for (equation 4): the same bits as ``forward``."""
+        return codes * scale
+
 
 class AbsmaxQuantizer(WeightQuantizer):
     """The paper's dynamic per-layer scaling: max(abs(W)) at every forward pass (section III-B)."""

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
-from repro.models import MODELS
 from repro.optim import OPTIMIZERS, SCHEDULES, WeightClip, clip_gradients
-from repro.quant import attach_quantizers, quant_layers
+from repro.quant import quant_layers
+from repro.train.build import build_model, split_options
 from repro.train.device import autocast
 from repro.train.seeds import derive_seed
 
@@ -20,11 +20,6 @@ EVALUATION_BATCH = 500
 
 class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
     """The run was asked to stop; the trainer's state is at a step's boundary and can be saved."""
-
-
-def split_options(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A configured method as its name and its options."""
-    return method["name"], {key: value for key, value in method.items() if key != "name"}
 
 
 def _loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
@@ -45,10 +40,7 @@ class Trainer:
         """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
         self.spec, self.seed, self.data, self.device = spec, seed, data, device
         torch.manual_seed(derive_seed(seed, "weights"))
-        name, options = split_options(spec["model"])
-        self.model = MODELS[name](data.classes, **options)
-        name, options = split_options(spec["quantizer"])
-        attach_quantizers(self.model, name, **options)
+        self.model = build_model(spec, data.classes)
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         name, options = split_options(spec["optimizer"])

@@ -1,0 +1,28 @@
+"""From a resolved experiment to its model, as every part of the suite builds it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from repro.models import MODELS
+from repro.quant import attach_quantizers
+
+
+def split_options(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A configured method as its name and its options."""
+    return method["name"], {key: value for key, value in method.items() if key != "name"}
+
+
+def build_model(spec: Mapping[str, Any], classes: int) -> nn.Module:
+    """The experiment's model with random weights (torch's default generator), quantisers attached.
+
+    Args:
+        spec: The resolved experiment, in the shape of ``repro.config.schema.SPEC``.
+        classes: Number of classes K.
+    """
+    name, options = split_options(spec["model"])
+    model = MODELS[name](classes, **options)
+    name, options = split_options(spec["quantizer"])
+    attach_quantizers(model, name, **options)
+    return model
