@@ -137,7 +137,7 @@ def main() -> None:
     quantized, fp32 = dict(plan.run("main_cifar10", 0).spec), dict(plan.run("fp32_cifar10", 0).spec)
     bf16 = {**quantized, "precision": "bf16"}
     # The allocator's setting holds for the whole process, so the plain loop gains from it too.
-    set_arithmetic(torch.device("cpu"), arguments.threads)
+    set_arithmetic(torch.device("cpu"), arguments.threads, "fp32")
     blocks = {
         "plain loop": plain_loop(data, quantized),
         "core FP32, 4-bit": core(data, quantized),

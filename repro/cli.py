@@ -11,9 +11,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from repro.config import Config, Plan, Run, load_config
 from repro.errors import ReproError
+
+if TYPE_CHECKING:
+    from repro.records import Record
 
 LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have ended
 
@@ -59,13 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "every experiment with the run that serves it")
     status = add("status", _status, "every run of a scale: state, epoch, accuracy, time left")
     planning = add("plan", _plan, "what a scale would cost on this machine: cached runs, runs to train, time")
-    train = add("train", _train, "train one experiment with one seed, or go on where it stopped")
+    train = add("train", _train, "train experiments, or go on where they stopped; several take turns in one process")
     for sub in (listing, status, planning, train):
         sub.add_argument("--scale", help="scale (default: the configured one)")
     planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
     planning.add_argument("--cores", type=_at_least(1), help="as for snakemake (default: all of this machine)")
-    train.add_argument("experiment", help="a name from `python -m repro list`")
-    train.add_argument("--seed", type=_at_least(0), default=0)
+    train.add_argument("experiment", nargs="+", help="names from `python -m repro list`, or `all`")
+    train.add_argument("--seed", type=_at_least(0), nargs="+", default=[0], help="one or several (default: 0)")
+    train.add_argument("--at-once", type=_at_least(1), default=1, help="runs in turns on one GPU (default: 1)")
+    train.add_argument("--compile", action="store_true", help="compile the model with inductor; changes the last bits")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=_at_least(1), help="CPU threads (default: the scale's)")
     train.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
@@ -167,47 +173,68 @@ def _probe(run: Run) -> Mapping[str, float]:
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:
-    run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
-    if arguments.expect_spec not in (None, run.spec_hash):
-        raise ReproError(
-            f"{arguments.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
-            f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
-        )
-    from repro.train import Interrupted, Settings, Tracker, train_run
-
-    group = config.experiments[run.experiment].group
-
-    def tracker(estimated_seconds: float, started_at: str) -> Tracker | None:
-        if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
-            return None
-        from repro.tracking import LiveTracker
-
-        return LiveTracker(run, group, started_at=started_at)
+    runs = _chosen_runs(arguments, config)
+    from repro.train import Interrupted, Settings, Tracker, train_together
 
     stop = _StopRequest()
-    settings = Settings(
-        results=arguments.results,
-        device=arguments.device,
-        threads=arguments.threads,
-        group=group,
-        track=tracker,
-        stop=stop.requested,
-    )
-    try:
-        record = train_run(run, settings)
-    except Interrupted:
-        print(
-            f"stopped by {signal.Signals(stop.signal).name}; the checkpoint holds every step, "
-            "the same command goes on from there",
-            file=sys.stderr,
+
+    def settings(run: Run) -> Settings:
+        group = config.experiments[run.experiment].group
+
+        def tracker(estimated_seconds: float, started_at: str) -> Tracker | None:
+            if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
+                return None
+            from repro.tracking import LiveTracker
+
+            return LiveTracker(run, group, started_at=started_at)
+
+        return Settings(
+            results=arguments.results,
+            device=arguments.device,
+            threads=arguments.threads,
+            group=group,
+            track=tracker,
+            stop=stop.requested,
+            compile=arguments.compile,
         )
-        return 128 + stop.signal
+
+    status = 0
+    for run, result in train_together(runs, settings, arguments.at_once):
+        if isinstance(result, Interrupted):
+            print(
+                f"{run.experiment} seed {run.seed}: stopped by {signal.Signals(stop.signal).name}; the checkpoint "
+                "holds every step, the same command goes on from there",
+                file=sys.stderr,
+            )
+            status = 128 + stop.signal
+        elif isinstance(result, ReproError):
+            print(f"error: {result}", file=sys.stderr)
+            status = status or 1
+        else:
+            print(_ended(run, result, arguments.results))
+    return status
+
+
+def _chosen_runs(arguments: argparse.Namespace, config: Config) -> list[Run]:
+    """The runs that the command names, each once."""
+    plan = Plan(config, arguments.scale)
+    names = list(config.experiments) if arguments.experiment == ["all"] else arguments.experiment
+    runs = list({run.key: run for seed in arguments.seed for name in names for run in [plan.run(name, seed)]}.values())
+    for run in runs:
+        if arguments.expect_spec not in (None, run.spec_hash):
+            raise ReproError(
+                f"{run.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
+                f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
+            )
+    return runs
+
+
+def _ended(run: Run, record: "Record", results: Path) -> str:
     summary = record.summary
-    print(
-        f"{run.record_path(arguments.results)}: {record.status}, test accuracy {summary['final_test_accuracy']:.2%} "
+    return (
+        f"{run.record_path(results)}: {record.status}, test accuracy {summary['final_test_accuracy']:.2%} "
         f"at the last epoch, {summary['best_test_accuracy']:.2%} at the best (epoch {summary['best_test_epoch']})"
     )
-    return 0
 
 
 class _StopRequest:

@@ -59,7 +59,7 @@ SCHEDULES: Mapping[str, Mapping[str, Option]] = {
     "cosine_restarts": {"period": EPOCHS},
 }
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")  # tf32: FP32 whose GPU products round their factors to 10 bits
 
 # What a run's numbers depend on. Its checked, resolved form is the run's identity.
 SPEC = Section(

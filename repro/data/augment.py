@@ -22,6 +22,11 @@ class AugmentationDraw:
     left: Tensor
     flip: Tensor
 
+    def copy_(self, other: "AugmentationDraw") -> None:
+        """Take over another epoch's choices, in place."""
+        for own, new in zip(vars(self).values(), vars(other).values(), strict=True):
+            own.copy_(new)
+
 
 def draw_augmentation(samples: int, padding: int, flip: bool, seed: int, device: torch.device) -> AugmentationDraw:
     """Draw a whole epoch at once on the CPU, so that every device sees the same samples.

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from repro.models.dropout import Dropout
 from repro.quant import QuantConv2d, QuantLinear
 
 BLOCK_CHANNELS = (64, 128, 256)
@@ -46,7 +47,7 @@ class VGG(nn.Module):
         layers["fc1"] = QuantLinear(channels * side * side, hidden)
         layers["bn7"] = nn.BatchNorm1d(hidden)
         layers["relu7"] = nn.ReLU(inplace=True)
-        layers["dropout"] = nn.Dropout(dropout)
+        layers["dropout"] = Dropout(dropout)
         layers["fc2"] = QuantLinear(hidden, classes)
         self.layers = nn.Sequential(layers)
         initialize(self)

@@ -1,13 +1,17 @@
 """Checkpoints: one file a run, replaced atomically, bound to the setting it was made in."""
 
 import io
+import math
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from repro.errors import ReproError
 from repro.records import CHECKPOINT_NAME, atomic_write
@@ -51,6 +55,49 @@ class Checkpoint:
             StorageError: If it cannot be written; the checkpoint before it still stands.
         """
         atomic_write(directory / CHECKPOINT_NAME, _to_bytes(vars(self)))
+
+
+class CheckpointWriter:
+    """Writes checkpoints in a thread of its own, so that training goes on meanwhile; one at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        """Write to ``directory``."""
+        self._directory = directory
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._written: Future[None] | None = None
+        self._last = -math.inf
+
+    def save(self, checkpoint: Checkpoint, at_least_every: float = 0.0) -> None:
+        """Copy the state and begin to write it, unless the last began less than ``at_least_every`` seconds ago.
+
+        Raises:
+            StorageError: If the checkpoint before this could not be written; the one before that still stands.
+        """
+        if time.monotonic() - self._last < at_least_every:
+            return
+        self.wait()
+        self._last = time.monotonic()
+        self._written = self._thread.submit(_host_copy(checkpoint).save, self._directory)
+
+    def wait(self) -> None:
+        """Return when everything is on disk.
+
+        Raises:
+            StorageError: If it could not be written.
+        """
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+    def close(self) -> None:
+        """End the thread, when it has written what it has; for errors, call ``wait`` first."""
+        self._thread.shutdown()
+
+
+def _host_copy(checkpoint: Checkpoint) -> Checkpoint:
+    """A copy on the CPU that training can no longer change."""
+    copied = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().to("cpu", copy=True), vars(checkpoint))
+    return Checkpoint(**copied)
 
 
 def load_checkpoint(directory: Path, setting: Mapping[str, Any]) -> Checkpoint | None:

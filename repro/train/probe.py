@@ -30,7 +30,7 @@ def probe_rates(
         ``train`` and ``evaluate``, seconds an image.
     """
     device = choose_device(device_name)
-    set_arithmetic(device, threads)
+    set_arithmetic(device, threads, spec["precision"])
     steps = WARM_UP_STEPS + TIMED_STEPS
     data = _made_up(spec["batch_size"] * (steps + 1), classes)
     trainer = Trainer(spec, 0, data, device)
@@ -45,7 +45,7 @@ def probe_rates(
     with contextlib.suppress(Interrupted):
         trainer.train_epoch(after_step)
     start = time.perf_counter()
-    trainer.evaluate(data.test)
+    trainer.evaluate(trainer.data.test)
     evaluate = time.perf_counter() - start
     train = (stamps[-1] - stamps[WARM_UP_STEPS - 1]) / TIMED_STEPS
     return {"train": train / spec["batch_size"], "evaluate": evaluate / len(data.test.labels)}
@@ -62,7 +62,7 @@ def _made_up(images: int, classes: int) -> ImageData:
         name="made up",
         classes=classes,
         train=split(images),
-        test=split(EVALUATION_BATCH),
+        test=split(max(EVALUATION_BATCH.values())),
         validation=None,
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),

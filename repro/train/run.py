@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,13 @@ from repro.records import (
     write_record,
 )
 from repro.records.environment import describe_environment, peak_memory_bytes, processor_name
-from repro.train.checkpoint import Checkpoint, delete_checkpoint, load_checkpoint, save_weights
+from repro.train.checkpoint import (
+    Checkpoint,
+    CheckpointWriter,
+    delete_checkpoint,
+    load_checkpoint,
+    save_weights,
+)
 from repro.train.device import choose_device, device_name, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
 from repro.train.outcome import judge, summarize
@@ -67,6 +73,8 @@ class Settings:
             the time at which it started (ISO 8601), until it gives a tracker.
         stop: Asked after each step whether to stop at its boundary.
         progress: Where progress goes.
+        checkpoint_seconds: An epoch's end is saved unless less time has passed since the last; a stop always is.
+        compile: Compile the model with inductor, which changes the last bits; pays on a GPU at most.
     """
 
     results: Path = Path("results")
@@ -77,10 +85,14 @@ class Settings:
     track: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None
     stop: Callable[[], bool] = lambda: False
     progress: Progress | None = None
+    checkpoint_seconds: float = 10.0
+    compile: bool = False
 
 
-def train_run(run: Run, settings: Settings) -> Record:
+def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
     """Train one run to its end, or go on from its checkpoint; a finished run is only read.
+
+    A generator that pauses after every step, so that one process can train several runs in turns.
 
     Args:
         run: Which run.
@@ -106,7 +118,7 @@ def train_run(run: Run, settings: Settings) -> Record:
             logger.info("%s: restored, the run had finished; to train it again, delete its folder", path)
             return read_record(path)
         delete_temporary_files(directory)
-        return _Session(run, settings, directory).train()
+        return (yield from _Session(run, settings, directory).train())
 
 
 @contextmanager
@@ -136,11 +148,14 @@ class _Session:
         self.run, self.settings, self.directory = run, settings, directory
         self.device = choose_device(settings.device)
         self.threads = run.torch_threads if settings.threads is None else settings.threads
-        set_arithmetic(self.device, self.threads)
-        self.data = _load_data(run, settings.data_dir)
-        self.trainer = Trainer(run.spec, run.seed, self.data, self.device)
+        set_arithmetic(self.device, self.threads, run.spec["precision"])
+        self.trainer = Trainer(run.spec, run.seed, _load_data(run, settings.data_dir), self.device)
+        self.data = self.trainer.data
         self.compute = count_flops(self.trainer.model)
+        if settings.compile:
+            self.trainer.model.compile(dynamic=False)
         self.checkpoint = self._resume()
+        self.writer = CheckpointWriter(directory)
         name = processor_name() if self.device.type == "cpu" else device_name(self.device)
         self.checkpoint.trained_on = list(
             dict.fromkeys([*self.checkpoint.trained_on, f"torch {torch.__version__}, {name}"])
@@ -148,17 +163,18 @@ class _Session:
         self.progress = settings.progress or make_progress()
         self.tracker: Tracker | None = None
 
-    def train(self) -> Record:
+    def train(self) -> Generator[None, None, Record]:
         epochs = self.run.spec["epochs"]
         self.progress.start(f"{self.run.experiment} {self.run.scale} seed{self.run.seed}", epochs, self.epochs_done)
         outcome = "interrupted"
         try:
             while self.epochs_done < epochs and not self._broken():
-                self._train_epoch()
+                yield from self._train_epoch()
             record = self._finish()
             outcome = record.status
             return record
         finally:
+            self.writer.close()
             self.progress.close()
             if self.tracker is not None:
                 self.tracker.close(outcome)
@@ -182,33 +198,33 @@ class _Session:
         self.trainer.load_state(checkpoint.trainer)
         return checkpoint
 
-    def _train_epoch(self) -> None:
-        state, start = self.checkpoint, time.perf_counter()
-        before = state.partial_seconds
-        try:
-            figures = self.trainer.train_epoch(self._after_step)
-        except Interrupted:
-            state.partial_seconds = before + time.perf_counter() - start
-            self._save()
-            raise
+    def _train_epoch(self) -> Iterator[None]:
+        state, trainer, start = self.checkpoint, self.trainer, time.perf_counter()
+        before, steps = state.partial_seconds, len(trainer.batches)
+        trainer.start_epoch()
+        while trainer.steps_done < steps:
+            trainer.train_step()
+            self.progress.step(trainer.steps_done, steps)
+            if self.settings.stop() and trainer.steps_done < steps:
+                state.partial_seconds = before + time.perf_counter() - start
+                self._save()
+                self.writer.wait()
+                raise Interrupted
+            yield
+        figures = trainer.finish_epoch()
         train_seconds = before + time.perf_counter() - start
         row: dict[str, Any] = {"epoch": self.epochs_done, **rounded(figures), **rounded(self._evaluate())}
         wall_seconds = before + time.perf_counter() - start
         row |= rounded({"wall_seconds": wall_seconds, "images_per_second": len(self.data.train.labels) / train_seconds})
         row |= {key: row.get(key) for key in ("validation_loss", "validation_accuracy")}
         state.epochs.append(row)
-        state.layers += layer_rows(self.trainer.model, self.trainer.weight_clip.moved, self.epochs_done)
+        state.layers += layer_rows(trainer.model, trainer.weight_clip.moved, self.epochs_done)
         state.wall_seconds += wall_seconds
         state.partial_seconds = 0.0
-        self._save()
+        self._save(at_least_every=self.settings.checkpoint_seconds)
         write_progress(self.directory, state.epochs, state.layers)
         self.progress.epoch(row)
         self._track(row)
-
-    def _after_step(self, step: int, steps: int) -> bool:
-        assert self.progress is not None
-        self.progress.step(step, steps)
-        return self.settings.stop()
 
     def _evaluate(self) -> dict[str, float]:
         figures = {}
@@ -218,9 +234,9 @@ class _Session:
                 figures[f"{name}_loss"], figures[f"{name}_accuracy"] = self.trainer.evaluate(split)
         return figures
 
-    def _save(self) -> None:
+    def _save(self, at_least_every: float = 0.0) -> None:
         self.checkpoint.trainer = self.trainer.state()
-        self.checkpoint.save(self.directory)
+        self.writer.save(self.checkpoint, at_least_every)
 
     def _track(self, row: Mapping[str, Any]) -> None:
         if self.tracker is None:
@@ -260,6 +276,7 @@ class _Session:
             },
             environment=self._environment(),
         )
+        self.writer.wait()
         save_weights(self.directory, self.trainer.model)
         write_record(self.directory, record, state.epochs, state.layers)
         delete_checkpoint(self.directory)
@@ -274,6 +291,7 @@ class _Session:
             "device": self.device.type,
             "device_name": device_name(self.device),
             "torch_threads": self.threads,
+            "compiled": self.settings.compile,
             "trained_on": self.checkpoint.trained_on,
             "peak_memory_bytes": peak_memory_bytes(),
             "peak_device_memory_bytes": torch.cuda.max_memory_allocated(self.device) if cuda else None,

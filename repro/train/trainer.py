@@ -9,13 +9,15 @@ from torch.nn.functional import cross_entropy
 
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
-from repro.optim import OPTIMIZERS, SCHEDULES, WeightClip, clip_gradients
+from repro.models.dropout import share_generator
+from repro.optim import OPTIMIZERS, SCHEDULES, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
 from repro.train.build import build_model, split_options
-from repro.train.device import autocast
+from repro.train.device import autocast, set_matmul_precision
+from repro.train.graph import StepGraph
 from repro.train.seeds import derive_seed
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images; on a GPU fewer and larger kernels
 
 
 class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
@@ -30,18 +32,25 @@ def _loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
 class Trainer:
     """Model, optimiser and data of one run, and the state to continue it from any step.
 
+    An epoch is ``start_epoch``, a ``train_step`` for each of ``batches``, and ``finish_epoch``, so that one
+    process can take the steps of several runs in turns; ``train_epoch`` is all three.
+
     Attributes:
         model: The model, quantisers attached.
+        batches: Start and end of each batch. The last short one is kept, but a lone image, which
+            batch norm cannot normalise, joins the batch before it.
         epochs_done: Completed epochs.
         steps_done: Completed steps of the epoch under way; 0 between epochs.
     """
 
     def __init__(self, spec: Mapping[str, Any], seed: int, data: ImageData, device: torch.device) -> None:
         """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
-        self.spec, self.seed, self.data, self.device = spec, seed, data, device
+        self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))
         self.model = build_model(spec, data.classes)
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._generator = torch.Generator(device)
+        share_generator(self.model, self._generator)
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         name, options = split_options(spec["optimizer"])
         self._base_rate = options["learning_rate"]
@@ -49,21 +58,13 @@ class Trainer:
         name, options = split_options(spec["weight_clip"])
         self.weight_clip = WeightClip([layer.weight for layer in quant_layers(self.model).values()], name, **options)
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
-        self._images, self._labels = data.train.images.to(device), data.train.labels.to(device)
-        self.epochs_done = 0
-        self.steps_done = 0
-        self._sums = self._zero_sums()
-
-    @property
-    def batches(self) -> list[tuple[int, int]]:
-        """Start and end of each batch. The last short one is kept, but a lone image, which batch
-        norm cannot normalise, joins the batch before it.
-        """  # noqa: D205
-        count, size = len(self._labels), self.spec["batch_size"]
-        starts = list(range(0, count, size))
-        if count % size == 1 and len(starts) > 1:
-            starts.pop()
-        return list(zip(starts, [*starts[1:], count], strict=True))
+        self.epochs_done = self.steps_done = 0
+        self.batches = _batches(len(data.train.labels), spec["batch_size"])
+        self._draw = self._draw_epoch()
+        self._graph = StepGraph(self._train_rows, spec["batch_size"], device, self._generator)
+        self._sums = {
+            name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", "correct", "norm", "clipped")
+        }
 
     def learning_rate(self) -> float:
         """Rate of the epoch that comes next."""
@@ -77,43 +78,63 @@ class Trainer:
             after_step: Called with steps done and steps in all after each; true asks to stop.
 
         Returns:
-            ``learning_rate``, ``train_loss``, ``train_accuracy`` (both running, in training mode),
-            ``gradient_norm`` (mean before clipping) and ``clipped_share`` of the epoch.
+            What ``finish_epoch`` does.
 
         Raises:
             Interrupted: If ``after_step`` asked to stop before the last step.
         """
-        epoch, batches, rate = self.epochs_done + 1, self.batches, self.learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        draw = draw_augmentation(
-            len(self._labels),
-            self.data.crop_padding,
-            self.data.flip,
-            derive_seed(self.seed, "augmentation", epoch),
-            self.device,
-        )
-        if self.steps_done == 0:
-            self._sums = self._zero_sums()
-            self.weight_clip.reset()
-            torch.manual_seed(derive_seed(self.seed, "dropout", epoch))
-        self.model.train()
-        for start, end in batches[self.steps_done :]:
-            self._step(*self._batch(draw, start, end))
-            self.steps_done += 1
-            if after_step(self.steps_done, len(batches)) and self.steps_done < len(batches):
+        self.start_epoch()
+        steps = len(self.batches)
+        while self.steps_done < steps:
+            self.train_step()
+            if after_step(self.steps_done, steps) and self.steps_done < steps:
                 raise Interrupted
-        self.epochs_done, self.steps_done = epoch, 0
-        return {"learning_rate": rate, **self._means(len(batches))}
+        return self.finish_epoch()
+
+    def start_epoch(self) -> None:
+        """Rate, sample order, crops and flips of the next epoch, or of the one under way after a resume."""
+        set_learning_rate(self.optimizer, self.learning_rate())
+        self._draw.copy_(self._draw_epoch())  # in place: a captured step reads these very tensors
+        if self.steps_done == 0:
+            for total in self._sums.values():
+                total.zero_()
+            self.weight_clip.reset()
+            self._generator.manual_seed(derive_seed(self.seed, "dropout", self.epochs_done + 1))
+        self.model.train()
+
+    def train_step(self) -> None:
+        """One batch: forward, backward, clips and update. Nothing waits for the device."""
+        set_matmul_precision(self.device, self.spec["precision"])
+        self._graph(*self.batches[self.steps_done])
+        self.steps_done += 1
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Close the epoch.
+
+        Returns:
+            ``learning_rate``, ``train_loss``, ``train_accuracy`` (both running, in training mode),
+            ``gradient_norm`` (mean before clipping) and ``clipped_share`` of the epoch.
+        """
+        rate, images, steps = self.learning_rate(), len(self.data.train.labels), len(self.batches)
+        self.epochs_done, self.steps_done = self.epochs_done + 1, 0
+        sums = {name: value.item() for name, value in self._sums.items()}
+        return {
+            "learning_rate": rate,
+            "train_loss": sums["loss"] / images,
+            "train_accuracy": sums["correct"] / images,
+            "gradient_norm": sums["norm"] / steps,
+            "clipped_share": sums["clipped"] / steps,
+        }
 
     @torch.inference_mode()
     def evaluate(self, split: Split) -> tuple[float, float]:
-        """Mean loss in nats and accuracy as a fraction, in evaluation mode."""
+        """Mean loss in nats and accuracy as a fraction, in evaluation mode; ``split`` is one of ``data``."""
         self.model.eval()
+        set_matmul_precision(self.device, self.spec["precision"])
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for start in range(0, len(split.labels), EVALUATION_BATCH):
-            labels = split.labels[start : start + EVALUATION_BATCH].to(self.device)
-            images = split.images[start : start + EVALUATION_BATCH].to(self.device)
+        size = EVALUATION_BATCH[self.device.type]
+        for start in range(0, len(split.labels), size):
+            images, labels = split.images[start : start + size], split.labels[start : start + size]
             with autocast(self.device, self.spec["precision"]):
                 logits = self.model(normalize(images, self._mean, self._std))
             loss += _loss(logits, labels, reduction="sum")
@@ -129,31 +150,40 @@ class Trainer:
             "steps_done": self.steps_done,
             "sums": self._sums,
             "moved": self.weight_clip.moved,
-            "generator": torch.get_rng_state(),
-            "device_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "generator": self._generator.get_state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state()``; the generators matter only in the middle of an epoch."""
+        """Continue from ``state()``, before the first step; the generator matters only in the middle of an epoch."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epochs_done, self.steps_done = state["epochs_done"], state["steps_done"]
-        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        torch._foreach_copy_(self.weight_clip.moved, [tensor.to(self.device) for tensor in state["moved"]])
-        torch.set_rng_state(state["generator"].cpu())
-        if state["device_generator"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["device_generator"].cpu(), self.device)
+        for name, value in state["sums"].items():
+            self._sums[name].copy_(value)
+        for moved, value in zip(self.weight_clip.moved, state["moved"], strict=True):
+            moved.copy_(value)
+        self._generator.set_state(state["generator"].cpu())
 
-    def _batch(self, draw: AugmentationDraw, start: int, end: int) -> tuple[Tensor, Tensor]:
-        chosen = draw.order[start:end]
-        images = crop_and_flip(
-            self._images[chosen],
-            draw.top[start:end],
-            draw.left[start:end],
-            draw.flip[start:end],
+    def _draw_epoch(self) -> AugmentationDraw:
+        return draw_augmentation(
+            len(self.data.train.labels),
             self.data.crop_padding,
+            self.data.flip,
+            derive_seed(self.seed, "augmentation", self.epochs_done + 1),
+            self.device,
         )
-        return normalize(images, self._mean, self._std), self._labels[chosen]
+
+    def _train_rows(self, rows: Tensor) -> None:
+        """One step on the samples at ``rows`` (int64 [B]) of the epoch's order."""
+        self._step(*self._batch(rows))
+
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        draw, train = self._draw, self.data.train
+        chosen = draw.order[rows]
+        images = crop_and_flip(
+            train.images[chosen], draw.top[rows], draw.left[rows], draw.flip[rows], self.data.crop_padding
+        )
+        return normalize(images, self._mean, self._std), train.labels[chosen]
 
     def _step(self, images: Tensor, labels: Tensor) -> None:
         """Forward, backward, gradient clip, AdamW, weight clip: the order of figure 1 as it was run."""
@@ -166,24 +196,19 @@ class Trainer:
         norm = clip_gradients(gradients, self.spec["gradient_clip"])
         self.optimizer.step()
         self.weight_clip.step()
-        with torch.no_grad():  # sums stay on the device: no synchronisation inside an epoch
-            self._sums["loss"] += loss.detach() * len(labels)
-            self._sums["correct"] += (logits.argmax(1) == labels).sum()
-            self._sums["norm"] += norm
-            if self.spec["gradient_clip"] is not None:
-                self._sums["clipped"] += norm > self.spec["gradient_clip"]
+        self._count(logits.detach(), labels, loss.detach(), norm)
 
-    def _zero_sums(self) -> dict[str, Tensor]:
-        return {
-            name: torch.zeros((), dtype=torch.float64, device=self.device)
-            for name in ("loss", "correct", "norm", "clipped")
-        }
+    def _count(self, logits: Tensor, labels: Tensor, loss: Tensor, norm: Tensor) -> None:
+        """Add the step to the epoch's sums, which stay on the device."""
+        self._sums["loss"] += loss * len(labels)
+        self._sums["correct"] += (logits.argmax(1) == labels).sum()
+        self._sums["norm"] += norm
+        if self.spec["gradient_clip"] is not None:
+            self._sums["clipped"] += norm > self.spec["gradient_clip"]
 
-    def _means(self, steps: int) -> dict[str, float]:
-        sums = {name: value.item() for name, value in self._sums.items()}
-        return {
-            "train_loss": sums["loss"] / len(self._labels),
-            "train_accuracy": sums["correct"] / len(self._labels),
-            "gradient_norm": sums["norm"] / steps,
-            "clipped_share": sums["clipped"] / steps,
-        }
+
+def _batches(images: int, size: int) -> list[tuple[int, int]]:
+    starts = list(range(0, images, size))
+    if images % size == 1 and len(starts) > 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], images], strict=True))
