@@ -1,0 +1,1 @@
+"""Measurements: how fast the suite is, and where the time goes."""

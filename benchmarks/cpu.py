@@ -1,0 +1,144 @@
+"""Speed of the training core on a CPU, in one run.
+
+    REPRO_DATA_DIR=DIR python -m benchmarks.cpu [--json FILE]
+
+On real CIFAR-10 (REPRO_DATA_DIR). The plain loop, the core and the machine's ceiling take turns, a block of steps each;
+a ratio is the median over rounds of the ratio within a round, so that a machine whose speed drifts hurts all alike. The
+plain loop runs in a process of its own, without the core's allocator settings. Then where an epoch's time goes, and one
+run with all threads beside two at once with half of them.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from benchmarks.parts import OVERHEAD, epoch_parts
+from benchmarks.variants import ceiling, core, plain_loop
+from benchmarks.workers import Worker
+from repro.config import Plan, load_config
+from repro.data import load_dataset
+from repro.records.environment import describe_environment
+from repro.train import Trainer
+from repro.train.device import set_arithmetic
+
+BATCH = 128
+CPU = torch.device("cpu")
+PLAIN = "plain loop, FP32, 4-bit"
+CORE = {
+    "core, FP32, 4-bit": ("main_cifar10", "fp32"),
+    "core, FP32, no quantiser": ("fp32_cifar10", "fp32"),
+    "core, bf16, 4-bit": ("main_cifar10", "bf16"),
+    "core, bf16, no quantiser": ("fp32_cifar10", "bf16"),
+}
+CEILING = {"ceiling, FP32": "fp32", "ceiling, bf16": "bf16"}
+RATIOS = {
+    "FP32 over plain loop": ("core, FP32, 4-bit", PLAIN),
+    "bf16 over plain loop": ("core, bf16, 4-bit", PLAIN),
+    "FP32, share of its ceiling": ("core, FP32, 4-bit", "ceiling, FP32"),
+    "bf16, share of its ceiling": ("core, bf16, 4-bit", "ceiling, bf16"),
+    "FP32 step, quantised over not (time)": ("core, FP32, no quantiser", "core, FP32, 4-bit"),
+    "bf16 step, quantised over not (time)": ("core, bf16, no quantiser", "core, bf16, 4-bit"),
+}
+
+
+def spec_of(experiment: str, precision: str) -> dict[str, Any]:
+    """The paper's experiment in an arithmetic."""
+    plan = Plan(load_config(Path(__file__).parent.parent / "config.yaml"), "paper")
+    return {**plan.run(experiment, 0).spec, "precision": precision}
+
+
+def plain_calls(threads: int) -> Mapping[str, Callable[..., Any]]:
+    """What the plain loop's process can be told to do."""
+    torch.set_num_threads(threads)
+    return {PLAIN: plain_loop(load_dataset("cifar10"), spec_of("main_cifar10", "fp32"))}
+
+
+def core_calls(threads: int) -> Mapping[str, Callable[..., Any]]:
+    """What the core's process can be told to do."""
+    set_arithmetic(CPU, threads, "fp32")
+    data = load_dataset("cifar10")
+    calls: dict[str, Callable[..., Any]] = {
+        name: core(Trainer(spec_of(*what), 0, data, CPU)) for name, what in CORE.items()
+    }
+    calls |= {name: ceiling(data, spec_of("main_cifar10", precision), CPU) for name, precision in CEILING.items()}
+    calls["parts"] = lambda precision, steps: epoch_parts(spec_of("main_cifar10", precision), data, steps, rounds=5)
+    return calls
+
+
+def take_turns(workers: Mapping[str, Worker], rounds: int, steps: int) -> dict[str, list[float]]:
+    """Images/s of each variant in each round; the order alternates."""
+    rates: dict[str, list[float]] = {name: [] for name in workers}
+    for name, worker in workers.items():
+        worker.call(name, 4)
+    for index in range(rounds):
+        for name in list(workers) if index % 2 == 0 else list(workers)[::-1]:
+            rates[name].append(steps * BATCH / workers[name].call(name, steps))
+    return rates
+
+
+def side_by_side(whole: Worker, halves: list[Worker], rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
+    """Images/s of one run with all threads, and the sum of two at once with half of them each."""
+    rates: dict[str, dict[str, list[float]]] = {}
+    for name in ("core, FP32, 4-bit", "core, bf16, 4-bit"):
+        rates[name] = {"one": [], "two": []}
+        for half in halves:
+            half.call(name, 2)
+        for _ in range(rounds):
+            rates[name]["one"].append(steps * BATCH / whole.call(name, steps))
+            for half in halves:
+                half.start(name, steps)
+            rates[name]["two"].append(sum(steps * BATCH / half.result() for half in halves))
+    return rates
+
+
+def main() -> None:
+    """Measure, print tables and, if asked, write a JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10, help="steps a block")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+
+    plain, whole = Worker(plain_calls, arguments.threads), Worker(core_calls, arguments.threads)
+    rates = take_turns({PLAIN: plain} | dict.fromkeys([*CORE, *CEILING], whole), arguments.rounds, arguments.steps)
+    plain.close()
+    parts = {precision: whole.call("parts", precision, 2 * arguments.steps) for precision in ("fp32", "bf16")}
+    halves = [Worker(core_calls, max(1, arguments.threads // 2)) for _ in range(2)]
+    beside = side_by_side(whole, halves, arguments.rounds, arguments.steps)
+    for worker in (whole, *halves):
+        worker.close()
+
+    ratios = {
+        name: median(a / b for a, b in zip(rates[above], rates[below], strict=True))
+        for name, (above, below) in RATIOS.items()
+    }
+    facts = describe_environment()
+    print(f"CIFAR-10, batch {BATCH}, {arguments.threads} threads, torch {torch.__version__}, {facts['processor']}\n")
+    print(tabulate([(n, median(r), min(r), max(r)) for n, r in rates.items()], ("images/s", "median", "least", "most")))
+    print("\n" + tabulate(list(ratios.items()), ("ratio", "median of rounds"), floatfmt=".3f"))
+    for precision, seconds in parts.items():
+        print("\n" + _parts_table(precision, seconds))
+    rows = [(name, median(r["one"]), median(r["two"])) for name, r in beside.items()]
+    print("\n" + tabulate(rows, ("images/s", "one run, all threads", "two runs, half each"), floatfmt=".1f"))
+    if arguments.json:
+        everything = {"images_per_second": rates, "ratios": ratios, "epoch_seconds": parts, "side_by_side": beside}
+        arguments.json.write_text(json.dumps({**everything, **facts}, indent=1) + "\n")
+
+
+def _parts_table(precision: str, seconds: Mapping[str, float]) -> str:
+    total = sum(seconds.values())
+    rows = [(part, value, 100 * value / total) for part, value in seconds.items()]
+    overhead = sum(seconds[part] for part in OVERHEAD)
+    rows.append((f"all but forward, backward, evaluation ({precision})", overhead, 100 * overhead / total))
+    return str(tabulate(rows, (f"an epoch in {precision}, 4-bit", "seconds", "%"), floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
