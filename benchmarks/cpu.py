@@ -19,7 +19,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.parts import OVERHEAD, epoch_parts
-from benchmarks.variants import ceiling, core, plain_loop
+from benchmarks.variants import ceiling, core, plain_loop, repeat
 from benchmarks.workers import Worker
 from repro.config import Plan, load_config
 from repro.data import load_dataset
@@ -66,7 +66,8 @@ def core_calls(threads: int) -> Mapping[str, Callable[..., Any]]:
     calls: dict[str, Callable[..., Any]] = {
         name: core(Trainer(spec_of(*what), 0, data, CPU)) for name, what in CORE.items()
     }
-    calls |= {name: ceiling(data, spec_of("main_cifar10", precision), CPU) for name, precision in CEILING.items()}
+    for name, precision in CEILING.items():
+        calls[name] = repeat(ceiling(data, spec_of("main_cifar10", precision), CPU), CPU)
     calls["parts"] = lambda precision, steps: epoch_parts(spec_of("main_cifar10", precision), data, steps, rounds=5)
     return calls
 

@@ -90,7 +90,7 @@ def core(trainer: Trainer) -> Block:
     return block
 
 
-def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Block:
+def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Callable[[], None]:
     """The model's own convolutions and matrix products, forward and backward, at their own shapes, and nothing else.
 
     The first layer needs no gradient of its input. Weighted by FLOPs, as the model weights them.
@@ -110,11 +110,20 @@ def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Block:
     for handle in handles:
         handle.remove()
 
+    def step() -> None:
+        for product in products:
+            product()
+
+    return step
+
+
+def repeat(step: Callable[[], None], device: torch.device) -> Block:
+    """A block of so many calls."""
+
     def block(steps: int) -> float:
         start = now(device)
         for _ in range(steps):
-            for product in products:
-                product()
+            step()
         return now(device) - start
 
     return block

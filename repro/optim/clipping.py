@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-
 CACHED_WEIGHTS = 2**17  # 512 KiB of each of the clip's four operands
 
 
@@ -51,13 +50,15 @@ class WeightClip:
             torch._foreach_copy_(weights, clipped)
 
     def _groups(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """What is clipped in one go: on a GPU all weights, in few launches; on a CPU a piece that stays in its cache."""
+        """What is clipped in one go: on a GPU all weights, in few launches; on a CPU a piece that fits its cache."""
         if self._weights[0].is_cuda:
             yield self._weights, self.moved
             return
         for weight, moved in zip(self._weights, self.moved, strict=True):
-            for pair in zip(_flat(weight).split(CACHED_WEIGHTS), _flat(moved).split(CACHED_WEIGHTS), strict=True):
-                yield [pair[0]], [pair[1]]
+            pieces = zip(
+                torch.split(_flat(weight), CACHED_WEIGHTS), torch.split(_flat(moved), CACHED_WEIGHTS), strict=True
+            )
+            yield from (([weight_piece], [moved_piece]) for weight_piece, moved_piece in pieces)
 
     def reset(self) -> None:
         """Start adding up anew, at the beginning of an epoch."""

@@ -32,7 +32,7 @@ def probe_rates(
     device = choose_device(device_name)
     set_arithmetic(device, threads, spec["precision"])
     steps = WARM_UP_STEPS + TIMED_STEPS
-    data = _made_up(spec["batch_size"] * (steps + 1), classes)
+    data = made_up(spec["batch_size"] * (steps + 1), classes)
     trainer = Trainer(spec, 0, data, device)
     stamps: list[float] = []
 
@@ -51,7 +51,8 @@ def probe_rates(
     return {"train": train / spec["batch_size"], "evaluate": evaluate / len(data.test.labels)}
 
 
-def _made_up(images: int, classes: int) -> ImageData:
+def made_up(images: int, classes: int) -> ImageData:
+    """Random images in CIFAR's shape: for times, never for accuracies."""
     generator = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
