@@ -125,6 +125,7 @@ class MovingRangeQuantizer(nn.Module):
     low: Tensor
     high: Tensor
     batches: Tensor
+    bits: Tensor
 
     def __init__(self) -> None:
         """Nothing observed yet.
@@ -137,6 +138,7 @@ class MovingRangeQuantizer(nn.Module):
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("bits", torch.tensor(float(BITS)), persistent=False)
         self.brevitas = _activation_quantizer()
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -144,8 +146,7 @@ class MovingRangeQuantizer(nn.Module):
         if self.training:
             self._observe(activations.detach())
         scale, zero_point = self.scale_and_zero_point()
-        bits = torch.tensor(float(BITS), device=activations.device)
-        result: Tensor = self.brevitas(scale, zero_point, bits, activations.float())
+        result: Tensor = self.brevitas(scale, zero_point, self.bits, activations.float())
         return result
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
