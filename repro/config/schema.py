@@ -36,6 +36,7 @@ QUANTIZERS: Mapping[str, Mapping[str, Option]] = {
     "absmax_fixed": {"bit_width": BITS, "clip": POSITIVE},
     "absmax_global": {"bit_width": BITS},
     "absmax_initial": {"bit_width": BITS},
+    "int8_qat": {},
 }
 
 WEIGHT_CLIPS: Mapping[str, Mapping[str, Option]] = {

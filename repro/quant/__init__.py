@@ -2,6 +2,7 @@
 
 from repro.quant.frozen import FrozenQuantizer
 from repro.quant.functional import absmax, fake_quantize, largest_code, quantize
+from repro.quant.int8_qat import Int8QatQuantizer
 from repro.quant.layers import (
     QuantConv2d,
     QuantLayer,
@@ -13,6 +14,8 @@ from repro.quant.layers import (
     quant_layers,
 )
 from repro.quant.quantizers import QUANTIZERS, WeightQuantizer
+
+QUANTIZERS["int8_qat"] = Int8QatQuantizer  # here, because its module builds on the one that holds the registry
 
 __all__ = [
     "QUANTIZERS",

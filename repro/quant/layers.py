@@ -12,15 +12,17 @@ class QuantConv2d(nn.Conv2d):
     """A convolution whose weight passes through ``weight_quantizer``; without one, plain FP32."""
 
     weight_quantizer: WeightQuantizer | None
+    input_quantizer: nn.Module | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As ``nn.Conv2d``."""
         super().__init__(*args, **kwargs)
         self.register_module("weight_quantizer", None)  # a class attribute would hide the module set later
+        self.register_module("input_quantizer", None)
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C', H', W']."""
-        result: Tensor = self._conv_forward(images, effective_weight(self), self.bias)
+        result: Tensor = self._conv_forward(layer_input(self, images), effective_weight(self), self.bias)
         return result
 
 
@@ -28,15 +30,17 @@ class QuantLinear(nn.Linear):
     """A linear layer whose weight passes through ``weight_quantizer``; without one, plain FP32."""
 
     weight_quantizer: WeightQuantizer | None
+    input_quantizer: nn.Module | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As ``nn.Linear``."""
         super().__init__(*args, **kwargs)
         self.register_module("weight_quantizer", None)
+        self.register_module("input_quantizer", None)
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, F] to [N, F']."""
-        return nn.functional.linear(features, effective_weight(self), self.bias)
+        return nn.functional.linear(layer_input(self, features), effective_weight(self), self.bias)
 
 
 QuantLayer = QuantConv2d | QuantLinear
@@ -48,6 +52,14 @@ def effective_weight(layer: QuantLayer) -> Tensor:
         return layer.weight
     weight: Tensor = layer.weight_quantizer(layer.weight)
     return weight
+
+
+def layer_input(layer: QuantLayer, values: Tensor) -> Tensor:
+    """The input that the layer computes with."""
+    if layer.input_quantizer is None:
+        return values
+    result: Tensor = layer.input_quantizer(values)
+    return result
 
 
 def quant_layers(model: nn.Module) -> dict[str, QuantLayer]:
@@ -68,6 +80,9 @@ def attach_quantizers(model: nn.Module, name: str, **options: Any) -> None:
     layers = list(quant_layers(model).values())
     for layer in layers:
         layer.weight_quantizer = QUANTIZERS[name](layer.weight.detach(), **options)
+    equip = getattr(QUANTIZERS[name], "equip", None)
+    if equip is not None:
+        equip(model)
     quantizers = [layer.weight_quantizer for layer in layers]
     share_bound = getattr(QUANTIZERS[name], "share_bound", None)
     if share_bound is not None:

@@ -25,6 +25,8 @@ def test_registry_and_schema_name_the_same_methods() -> None:
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_contract(name: str, bits: int) -> None:
     """Forward, backward, level count, codes times scale: the same promise for every method."""
+    if "bit_width" not in DECLARED[name]:
+        pytest.skip(f"{name} has one bit width and scales by channel: held to its promises in a file of its own")
     model = build(name, bits)
     model(torch.randn(4, 3, 32, 32)).square().sum().backward()
     for layer in quant_layers(model).values():
