@@ -83,7 +83,7 @@ def _power_of_two(exponents: Tensor) -> Tensor:
 class E4M3Quantizer(FloatFormatQuantizer):
     """FP8 E4M3 (Micikevicius 2022), finite up to 448; 253 values.
 
-    A later format than that of Wang 2018, whose training in FP8 (1-5-2) kept first and last layer at 16 bits.
+    A later format than that of Wang 2018, who trained in 1-5-2.
     """
 
     exponent_bits, mantissa_bits, largest = 4, 3, 448.0

@@ -103,9 +103,9 @@ class Int4Radix4Quantizer(UniformQuantizer):
     magnitude, as no trained layer has; it is kept at mean(abs(W)) or above, which the original does not say.
 
     Modelled: weights, the grids, rounding points and phases of the gradient, and the range that GradScale settles
-    in. Not modelled: PACT activations (``activation_quantizer: pact`` adds them), FP16 accumulators, the overflow
-    while GradScale's stored scale adapts, 8 bits in some layers (1x1 convolutions of shortcuts, the last layer), and
-    FP16 first layer and updates. Which phase serves which product is our reading.
+    in. Not modelled: PACT activations (``activation_quantizer: pact`` adds them), FP16 accumulators and updates, the
+    overflow while GradScale's stored scale adapts, and layers that the original leaves at more bits, the first and
+    the last among them. Which phase serves which product is our reading.
     """
 
     scale_invariant = True

@@ -118,7 +118,7 @@ class WageQuantizer(FixedClipQuantizer):
 
     WAGE draws weights of layers with a wide fan-in too large for their signals, within +-1.5 sigma at least, so that
     they cover some levels, and divides the layer's output by a power of two, a = max(Shift(1.5 sigma / L), 1), L the
-    limit of the uniform distribution that the fan-in asks for (sections 3.1 and 3.2.2). Here the weights keep their
+    limit of the uniform distribution that the fan-in asks for (section 3). Here the weights keep their
     size and the grid is divided by a, which is the same network; L is taken from the initial weight's root mean
     square.
 
