@@ -74,7 +74,7 @@ def model_sizes(model: nn.Module) -> dict[str, int]:
     The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
     are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
     parameters and statistics (its step counter too, 8 bytes each), every scale of the quantised layers'
-    weights, and one for the input of each layer that has its input quantised.
+    weights, and what the quantisers of inputs hold (a learned step or clip).
     """
     layers = list(quant_layers(model).values())
     quantized = {layer: layer.weight_quantizer for layer in layers if layer.weight_quantizer is not None}
@@ -83,14 +83,13 @@ def model_sizes(model: nn.Module) -> dict[str, int]:
     packed_weights = sum(-(-layer.weight.numel() * q.bit_width // 8) for layer, q in quantized.items())
     others = parameters - sum(layer.weight.numel() for layer in quantized)
     scales = sum(quantizer.scale(layer.weight).numel() for layer, quantizer in quantized.items())
-    scales += sum(layer.input_quantizer is not None for layer in layers)
-    statistics = sum(
-        buffer.numel() * buffer.element_size() for name, buffer in model.named_buffers() if QUANTIZER_STATE not in name
-    )
+    statistics = sum(buffer.nbytes for name, buffer in model.named_buffers() if QUANTIZER_STATE not in name)
+    inputs = [layer.input_quantizer.state_dict() for layer in layers if layer.input_quantizer is not None]
+    input_state = sum(tensor.nbytes for state in inputs for tensor in state.values())
     return {
         "fp32_bytes": BYTES_PER_FLOAT * parameters,
         "paper_bytes": -(-parameters * bits // 8),
-        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + scales) + statistics,
+        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + scales) + statistics + input_state,
     }
 
 

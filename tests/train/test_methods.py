@@ -81,5 +81,7 @@ def test_sizes_count_what_a_file_would_hold(tiny_run: MakeRun) -> None:
     fp8 = model_sizes(build_model(tiny_run("fp8_e4m3_cifar10").spec, 10))
     assert fp8["packed_bytes"] == main["packed_bytes"] + sum(weights) / 2
     lsq = model_sizes(build_model(tiny_run("lsq_w4a4_cifar10").spec, 10))
-    whole = weights[0] + weights[-1]  # at 4 bytes, not half a one; 6 scales of weights and 6 of inputs, not 8
-    assert lsq["packed_bytes"] == main["packed_bytes"] + 3.5 * whole + 4 * (12 - 8)
+    whole = weights[0] + weights[-1]  # at 4 bytes, not half a one; 6 scales, not 8; a step and a flag an input
+    assert lsq["packed_bytes"] == main["packed_bytes"] + 3.5 * whole + 4 * (6 - 8) + 6 * (4 + 1)
+    dorefa = model_sizes(build_model(tiny_run("dorefa_w4a4_cifar10").spec, 10))
+    assert dorefa["packed_bytes"] == lsq["packed_bytes"] - 6 * (4 + 1), "its inputs need nothing stored"
