@@ -36,7 +36,23 @@ QUANTIZERS: Mapping[str, Mapping[str, Option]] = {
     "absmax_fixed": {"bit_width": BITS, "clip": POSITIVE},
     "absmax_global": {"bit_width": BITS},
     "absmax_initial": {"bit_width": BITS},
+    "dorefa": {"bit_width": BITS},
+    "fp4_e2m1": {},
+    "fp8_e4m3": {},
+    "fp8_e5m2": {},
+    "int4_radix4": {},
     "int8_qat": {},
+    "lsq": {"bit_width": BITS},
+    "nf4": {},
+    "ternary": {},
+    "wage": {"bit_width": BITS},
+}
+
+ACTIVATION_QUANTIZERS: Mapping[str, Mapping[str, Option]] = {
+    "none": {},
+    "dorefa": {"bit_width": BITS},
+    "lsq": {"bit_width": BITS},
+    "pact": {"bit_width": BITS, "initial_clip": POSITIVE},
 }
 
 WEIGHT_CLIPS: Mapping[str, Mapping[str, Option]] = {
@@ -75,6 +91,8 @@ SPEC = Section(
         ),
         "model": Choice(MODELS),
         "quantizer": Choice(QUANTIZERS),
+        "activation_quantizer": Choice(ACTIVATION_QUANTIZERS, default={"name": "none"}),
+        "quantized_layers": Option(str, choices=("all", "inner"), default="all"),
         "optimizer": Choice(OPTIMIZERS),
         "gradient_clip": Option(float, minimum=0, above=True, nullable=True),
         "weight_clip": Choice(WEIGHT_CLIPS),

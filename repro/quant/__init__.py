@@ -1,5 +1,7 @@
-"""The 4-bit core: fake quantisation (equations 1-8) and the layers that use it."""
+"""The 4-bit core: fake quantisation (equations 1-8), other methods beside it, and the layers that use them."""
 
+from repro.quant.activations import ACTIVATION_QUANTIZERS, ActivationQuantizer
+from repro.quant.base import WeightQuantizer
 from repro.quant.frozen import FrozenQuantizer
 from repro.quant.functional import absmax, fake_quantize, largest_code, quantize
 from repro.quant.int8_qat import Int8QatQuantizer
@@ -7,24 +9,30 @@ from repro.quant.layers import (
     QuantConv2d,
     QuantLayer,
     QuantLinear,
+    attach_activation_quantizers,
     attach_quantizers,
     count_levels,
     effective_weight,
     mean_scale,
     quant_layers,
 )
-from repro.quant.quantizers import QUANTIZERS, WeightQuantizer
+from repro.quant.quantizers import QUANTIZERS
+from repro.quant.uniform import UniformQuantizer
 
 QUANTIZERS["int8_qat"] = Int8QatQuantizer  # here, because its module builds on the one that holds the registry
 
 __all__ = [
+    "ACTIVATION_QUANTIZERS",
     "QUANTIZERS",
+    "ActivationQuantizer",
     "FrozenQuantizer",
     "QuantConv2d",
     "QuantLayer",
     "QuantLinear",
+    "UniformQuantizer",
     "WeightQuantizer",
     "absmax",
+    "attach_activation_quantizers",
     "attach_quantizers",
     "count_levels",
     "effective_weight",

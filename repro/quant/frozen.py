@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from repro.quant.quantizers import WeightQuantizer
+from repro.quant.base import WeightQuantizer
 
 
 class FrozenQuantizer(WeightQuantizer):

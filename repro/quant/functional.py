@@ -1,5 +1,6 @@
 """Equations 1-8 of the paper as functions of tensors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,8 +24,13 @@ def absmax(weight: Tensor) -> Tensor:
     Returns:
         A scalar tensor; NaN where ``weight`` holds a NaN.
     """
+    return absmax_plain(weight) + ABSMAX_EPSILON
+
+
+def absmax_plain(weight: Tensor) -> Tensor:
+    """max(abs(W)), a scalar tensor, without the epsilon: exactly zero for an all-zero weight."""
     low, high = torch.aminmax(weight.detach())
-    return torch.maximum(-low, high) + ABSMAX_EPSILON
+    return torch.maximum(-low, high)
 
 
 def quantize(weight: Tensor, scale: Tensor, quant_max: int) -> Tensor:
@@ -71,4 +77,27 @@ def fake_quantize(weight: Tensor, scale: Tensor, quant_max: int) -> Tensor:
         Codes times scale, ``weight``'s shape and dtype.
     """
     result: Tensor = _FakeQuantize.apply(weight, scale, quant_max)
+    return result
+
+
+class _StraightThrough(torch.autograd.Function):
+    """A function of one tensor forwards, the identity backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        return function(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, gradients[0]
+
+
+def straight_through(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """``function(values)`` with the gradient of the identity.
+
+    Args:
+        function: Gives a new tensor of the same shape and dtype.
+        values: Any shape.
+    """
+    result: Tensor = _StraightThrough.apply(function, values)
     return result

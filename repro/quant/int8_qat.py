@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.errors import ReproError
-from repro.quant.quantizers import WeightQuantizer
+from repro.quant.base import WeightQuantizer
 
 BITS = 8
 # Share of a new batch in the moving range: 100 batches' memory. Jacob (section 3.1) smooths over thousands of steps,
@@ -56,13 +56,15 @@ class Int8QatQuantizer(WeightQuantizer):
     The gradient is straight-through; Brevitas also differentiates a channel's scale, through its largest weight.
     """
 
+    scale_invariant = True
+
     def __init__(self, weight: Tensor) -> None:
         """``weight`` is the layer's initial weight, output channels first.
 
         Raises:
             ReproError: If Brevitas is not installed.
         """
-        super().__init__(BITS)
+        super().__init__(BITS, max_levels=2**BITS - 1)
         self.brevitas = _weight_quantizer(weight)
         # In a tuple, so that the batch norm is no second submodule: the state has its keys once
         self._batch_norm: tuple[BatchNorm, ...] = ()

@@ -1,15 +1,22 @@
-"""Convolution and linear layers that take a weight quantiser, and the functions that find and equip them."""
+"""Convolution and linear layers that take quantisers, and the functions that find and equip them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from repro.quant.quantizers import QUANTIZERS, WeightQuantizer
+from repro.quant.activations import ACTIVATION_QUANTIZERS
+from repro.quant.base import WeightQuantizer
+from repro.quant.quantizers import QUANTIZERS
+from repro.quant.radix4 import two_phase
 
 
 class QuantConv2d(nn.Conv2d):
-    """A convolution whose weight passes through ``weight_quantizer``; without one, plain FP32."""
+    """A convolution whose weight passes through ``weight_quantizer``, its input through ``input_quantizer``.
+
+    Without one, plain FP32.
+    """
 
     weight_quantizer: WeightQuantizer | None
     input_quantizer: nn.Module | None
@@ -22,12 +29,14 @@ class QuantConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C', H', W']."""
-        result: Tensor = self._conv_forward(layer_input(self, images), effective_weight(self), self.bias)
-        return result
+        return _compute(self, self._conv_forward, images)
 
 
 class QuantLinear(nn.Linear):
-    """A linear layer whose weight passes through ``weight_quantizer``; without one, plain FP32."""
+    """A linear layer whose weight passes through ``weight_quantizer``, its input through ``input_quantizer``.
+
+    Without one, plain FP32.
+    """
 
     weight_quantizer: WeightQuantizer | None
     input_quantizer: nn.Module | None
@@ -40,10 +49,19 @@ class QuantLinear(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, F] to [N, F']."""
-        return nn.functional.linear(layer_input(self, features), effective_weight(self), self.bias)
+        return _compute(self, nn.functional.linear, features)
 
 
 QuantLayer = QuantConv2d | QuantLinear
+
+
+def _compute(layer: QuantLayer, operation: Callable[..., Tensor], inputs: Tensor) -> Tensor:
+    """``operation(inputs, weight, bias)`` of what the layer's quantisers make of inputs, weight and gradient."""
+    inputs, weight = layer_input(layer, inputs), effective_weight(layer)
+    phases = None if layer.weight_quantizer is None else layer.weight_quantizer.gradient_phases
+    if phases is not None:
+        return two_phase(operation, phases, inputs, weight, layer.bias)
+    return operation(inputs, weight, layer.bias)
 
 
 def effective_weight(layer: QuantLayer) -> Tensor:
@@ -67,17 +85,18 @@ def quant_layers(model: nn.Module) -> dict[str, QuantLayer]:
     return {name: m for name, m in model.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
 
 
-def attach_quantizers(model: nn.Module, name: str, **options: Any) -> None:
-    """Equip every convolution and linear layer, the first and the last too, as the authors did.
+def attach_quantizers(model: nn.Module, name: str, *, only: str = "all", **options: Any) -> None:
+    """Equip convolution and linear layers with weight quantisers: all of them, as the authors did.
 
     Args:
         model: A model made of ``QuantConv2d`` and ``QuantLinear``, with its initial weights.
         name: A key of ``QUANTIZERS``, or ``none`` for FP32, which is the absence of a quantiser.
+        only: ``all``, or ``inner`` to leave the first and the last layer in FP32.
         **options: The method's options.
     """
     if name == "none":
         return
-    layers = list(quant_layers(model).values())
+    layers = _chosen_layers(model, only)
     for layer in layers:
         layer.weight_quantizer = QUANTIZERS[name](layer.weight.detach(), **options)
     equip = getattr(QUANTIZERS[name], "equip", None)
@@ -87,6 +106,28 @@ def attach_quantizers(model: nn.Module, name: str, **options: Any) -> None:
     share_bound = getattr(QUANTIZERS[name], "share_bound", None)
     if share_bound is not None:
         model.register_forward_pre_hook(lambda *_: share_bound(quantizers, [layer.weight for layer in layers]))
+
+
+def attach_activation_quantizers(model: nn.Module, name: str, *, only: str = "all", **options: Any) -> None:
+    """Equip layers with input quantisers, the first layer of the model never: its input is the image.
+
+    Args:
+        model: A model made of ``QuantConv2d`` and ``QuantLinear``.
+        name: A key of ``ACTIVATION_QUANTIZERS``, or ``none``.
+        only: ``all``, or ``inner`` to leave the last layer's input in FP32 too.
+        **options: The method's options.
+    """
+    if name == "none":
+        return
+    first = next(iter(quant_layers(model).values()))
+    for layer in _chosen_layers(model, only):
+        if layer is not first:
+            layer.input_quantizer = ACTIVATION_QUANTIZERS[name](**options).to(layer.weight.device)
+
+
+def _chosen_layers(model: nn.Module, only: str) -> list[QuantLayer]:
+    layers = list(quant_layers(model).values())
+    return {"all": layers, "inner": layers[1:-1]}[only]
 
 
 @torch.no_grad()
@@ -103,7 +144,7 @@ def count_levels(layer: QuantLayer) -> int | None:
 
 @torch.no_grad()
 def mean_scale(layer: QuantLayer) -> float | None:
-    """Width of one level in weight units, the mean where a layer has several; ``None`` without a quantiser."""
+    """The layer's ``scale`` in weight units, the mean where it has several; ``None`` without a quantiser."""
     if layer.weight_quantizer is None:
         return None
     return float(layer.weight_quantizer.scale(layer.weight).mean())

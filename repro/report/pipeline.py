@@ -41,7 +41,7 @@ QUANTIZER_CALLS = {"self.scale": "scale", "fake_quantize": "quantize"}
 def code_order() -> list[str]:
     """Steps of ``LABELS`` in the order in which the trainer's step makes them, read from its source, not imported."""
     package = Path(repro.__file__).parent
-    quantizer = _calls(package / "quant" / "quantizers.py", "WeightQuantizer", "forward")
+    quantizer = _calls(package / "quant" / "uniform.py", "UniformQuantizer", "forward")
     steps: list[str] = []
     for call in _calls(package / "train" / "trainer.py", "Trainer", "_step"):
         if call == "self.model":

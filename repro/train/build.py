@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from repro.models import MODELS
-from repro.quant import attach_quantizers
+from repro.quant import attach_activation_quantizers, attach_quantizers
 
 
 def split_options(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -23,6 +23,9 @@ def build_model(spec: Mapping[str, Any], classes: int) -> nn.Module:
     """
     name, options = split_options(spec["model"])
     model = MODELS[name](classes, **options)
+    layers = spec.get("quantized_layers", "all")  # records from before this key lack it, and the next
     name, options = split_options(spec["quantizer"])
-    attach_quantizers(model, name, **options)
+    attach_quantizers(model, name, only=layers, **options)
+    name, options = split_options(spec.get("activation_quantizer", {"name": "none"}))
+    attach_activation_quantizers(model, name, only=layers, **options)
     return model

@@ -11,6 +11,7 @@ from repro.quant import QuantLayer, count_levels, mean_scale, quant_layers
 
 HISTOGRAM_BINS = 61
 BYTES_PER_FLOAT = 4
+QUANTIZER_STATE = "_quantizer."  # in the names of what a layer's quantisers hold
 
 
 def layer_rows(model: nn.Module, moved: list[Tensor], epoch: int) -> list[dict[str, Any]]:
@@ -72,29 +73,35 @@ def model_sizes(model: nn.Module) -> dict[str, int]:
 
     The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
     are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
-    parameters and statistics (its step counter too, 8 bytes each), one scale a quantised layer.
+    parameters and statistics (its step counter too, 8 bytes each), every scale of the quantised layers'
+    weights, and what the quantisers of inputs hold (a learned step or clip).
     """
-    parameters = sum(p.numel() for p in model.parameters())
-    layers = [layer for layer in quant_layers(model).values() if layer.weight_quantizer is not None]
-    bits = max((layer.weight_quantizer.bit_width for layer in layers if layer.weight_quantizer), default=32)
-    packed_weights = sum(-(-layer.weight.numel() * bits // 8) for layer in layers)
-    others = parameters - sum(layer.weight.numel() for layer in layers)
-    statistics = sum(
-        buffer.numel() * buffer.element_size()
-        for name, buffer in model.named_buffers()
-        if "weight_quantizer" not in name
-    )
+    layers = list(quant_layers(model).values())
+    quantized = {layer: layer.weight_quantizer for layer in layers if layer.weight_quantizer is not None}
+    parameters = _count_network_parameters(model)
+    bits = max((quantizer.bit_width for quantizer in quantized.values()), default=32)
+    packed_weights = sum(-(-layer.weight.numel() * q.bit_width // 8) for layer, q in quantized.items())
+    others = parameters - sum(layer.weight.numel() for layer in quantized)
+    scales = sum(quantizer.scale(layer.weight).numel() for layer, quantizer in quantized.items())
+    statistics = sum(buffer.nbytes for name, buffer in model.named_buffers() if QUANTIZER_STATE not in name)
+    inputs = [layer.input_quantizer.state_dict() for layer in layers if layer.input_quantizer is not None]
+    input_state = sum(tensor.nbytes for state in inputs for tensor in state.values())
     return {
         "fp32_bytes": BYTES_PER_FLOAT * parameters,
         "paper_bytes": -(-parameters * bits // 8),
-        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + len(layers)) + statistics,
+        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + scales) + statistics + input_state,
     }
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """All parameters, and the weights that pass through a quantiser."""
+    """All parameters of the network, and the weights that pass through a quantiser."""
     quantized = [layer.weight.numel() for layer in quant_layers(model).values() if layer.weight_quantizer is not None]
-    return {"parameters": sum(p.numel() for p in model.parameters()), "quantized_weights": sum(quantized)}
+    return {"parameters": _count_network_parameters(model), "quantized_weights": sum(quantized)}
+
+
+def _count_network_parameters(model: nn.Module) -> int:
+    """Without learned steps and clips, which belong to the quantisers."""
+    return sum(p.numel() for name, p in model.named_parameters() if QUANTIZER_STATE not in name)
 
 
 def count_flops(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, float]:

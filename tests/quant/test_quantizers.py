@@ -3,10 +3,22 @@
 import pytest
 import torch
 
+from repro.config.schema import BITS
 from repro.config.schema import QUANTIZERS as DECLARED
 from repro.models import VGG
-from repro.quant import QUANTIZERS, attach_quantizers, count_levels, effective_weight, quant_layers
+from repro.quant import (
+    QUANTIZERS,
+    UniformQuantizer,
+    absmax,
+    attach_quantizers,
+    count_levels,
+    effective_weight,
+    mean_scale,
+    quant_layers,
+)
+from repro.quant.uniform import AbsmaxQuantizer, InitialAbsmaxQuantizer
 from tests.conftest import example_options
+from tests.quant.contract import check_weight_quantizer
 
 
 def build(name: str, bits: int = 4) -> torch.nn.Module:
@@ -21,25 +33,70 @@ def test_registry_and_schema_name_the_same_methods() -> None:
     assert set(DECLARED) == set(QUANTIZERS) | {"none"}
 
 
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_contract(name: str) -> None:
+    """Values, levels, gradients, export and scale invariance: the same promises for every method."""
+    check_weight_quantizer(name)
+
+
+class OneLevelTooMany(UniformQuantizer):
+    """Says that it has the 15 levels of 4 bits, and returns 17."""
+
+    scale_invariant = True
+
+    def __init__(self, weight: torch.Tensor, bit_width: int) -> None:
+        super().__init__(bit_width)
+        self.quant_max += 1
+
+    def clip_bound(self, weight: torch.Tensor) -> torch.Tensor:
+        return absmax(weight)
+
+
+class ForgetsToClamp(AbsmaxQuantizer):
+    """Its forward pass rounds finer than its codes say."""
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return super().forward(weight) + 0 * weight + weight / 1000
+
+
+class DeniesInvariance(AbsmaxQuantizer):
+    scale_invariant = False
+
+
+class ClaimsInvariance(InitialAbsmaxQuantizer):
+    scale_invariant = True
+
+
+@pytest.mark.parametrize(
+    ("bad", "broken"),
+    [
+        (OneLevelTooMany, "levels, declared 3"),
+        (ForgetsToClamp, "do not stand for the weights"),
+        (DeniesInvariance, "denies scale invariance"),
+        (ClaimsInvariance, "claims scale invariance"),
+    ],
+)
+def test_contract_catches(bad: type, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that breaks one promise does not pass once it is registered."""
+    monkeypatch.setitem(QUANTIZERS, "bad", bad)
+    monkeypatch.setitem(DECLARED, "bad", {"bit_width": BITS})
+    with pytest.raises(pytest.fail.Exception, match=broken):
+        check_weight_quantizer("bad")
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_contract(name: str, bits: int) -> None:
-    """Forward, backward, level count, codes times scale: the same promise for every method."""
-    if "bit_width" not in DECLARED[name]:
-        pytest.skip(f"{name} has one bit width and scales by channel: held to its promises in a file of its own")
+def test_inside_a_model(name: str, bits: int) -> None:
+    """Every layer computes with its own levels and gets a gradient."""
     model = build(name, bits)
     model(torch.randn(4, 3, 32, 32)).square().sum().backward()
     for layer in quant_layers(model).values():
         quantizer = layer.weight_quantizer
-        weight = effective_weight(layer)
-        assert weight.shape == layer.weight.shape
-        assert weight.unique().numel() <= quantizer.max_levels == 2 ** (bits) - 1
         codes, scale = quantizer.codes(layer.weight)
-        assert codes.dtype == torch.int8
-        assert torch.equal(quantizer.dequantize(codes, scale), weight)
+        assert torch.equal(quantizer.dequantize(codes, scale), effective_weight(layer))
         assert count_levels(layer) == codes.unique().numel() <= quantizer.max_levels
-        assert layer.weight.grad is not None
-        assert torch.isfinite(layer.weight.grad).all()
+        assert mean_scale(layer) > 0
+        assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
@@ -101,10 +158,14 @@ def test_global_scale_is_the_maximum_over_all_layers() -> None:
     assert scales == [pytest.approx(5.0 / 7)] * 8
 
 
-@pytest.mark.parametrize("name", ["absmax"])
-def test_scale_invariance(name: str) -> None:
-    """Codes do not change when all weights are multiplied by a power of two."""
-    model = build(name)
-    for layer in quant_layers(model).values():
-        codes, _ = layer.weight_quantizer.codes(layer.weight)
-        assert torch.equal(layer.weight_quantizer.codes(layer.weight * 4)[0], codes)
+def test_inner_leaves_the_first_and_the_last_layer_alone() -> None:
+    torch.manual_seed(0)
+    model = VGG(classes=10, width=0.125, dropout=0.5)
+    attach_quantizers(model, "absmax_global", only="inner", bit_width=4)
+    layers = list(quant_layers(model).values())
+    assert [layer.weight_quantizer is not None for layer in layers] == [False, *[True] * 6, False]
+    with torch.no_grad():
+        layers[-1].weight[0, 0] = 5.0
+    model(torch.randn(2, 3, 32, 32))
+    largest = max(layer.weight.abs().max().item() for layer in layers[1:-1])
+    assert layers[1].weight_quantizer.scale(layers[1].weight).item() == pytest.approx(largest / 7)
