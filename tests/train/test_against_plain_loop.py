@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from repro.data import load_dataset
 from repro.train.seeds import derive_seed
 from repro.train.trainer import Interrupted, Trainer
+from tests.train.plain_loop import PlainLoop
 
 SPEC = {
     "dataset": {"name": "digits10"},
@@ -22,57 +22,6 @@ SPEC = {
     "batch_size": 100,
     "precision": "fp32",
 }
-CONVOLUTIONS = [f"conv{i}" for i in range(1, 7)]
-
-
-class PlainLoop:
-    """NCHW, functional layers, W + (Q(W) - W).detach(), torch's own gradient clip and plain AdamW."""
-
-    def __init__(self, state: dict[str, torch.Tensor], quantized: bool) -> None:
-        self.quantized = quantized
-        self.p = {
-            name.removeprefix("layers."): tensor.clone().contiguous().requires_grad_(tensor.is_floating_point())
-            for name, tensor in state.items()
-            if "running" not in name and "num_batches" not in name
-        }
-        self.optimizer = torch.optim.AdamW(self.p.values(), lr=1e-3, weight_decay=5e-4, foreach=False)
-
-    def weight(self, name: str) -> torch.Tensor:
-        weight = self.p[f"{name}.weight"]
-        if not self.quantized:
-            return weight
-        scale = (weight.detach().abs().max() + 1e-8) / 7
-        return weight + (torch.clamp(torch.round(weight / scale), -7, 7) * scale - weight).detach()
-
-    def normalize(self, x: torch.Tensor, index: int) -> torch.Tensor:
-        name = f"bn{index}"
-        return F.batch_norm(x, None, None, self.p[f"{name}.weight"], self.p[f"{name}.bias"], training=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for index, name in enumerate(CONVOLUTIONS, start=1):
-            x = F.conv2d(x, self.weight(name), self.p[f"{name}.bias"], padding=1)
-            x = F.relu(self.normalize(x, index))
-            if index % 2 == 0:
-                x = F.max_pool2d(x, 2)
-        x = F.linear(x.flatten(1), self.weight("fc1"), self.p["fc1.bias"])
-        x = F.dropout(F.relu(self.normalize(x, 7)), 0.5)
-        return F.linear(x, self.weight("fc2"), self.p["fc2.bias"])
-
-    def step(self, images: torch.Tensor, labels: torch.Tensor, rate: float, clip: bool, soft: bool) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.forward(images), labels)
-        loss.backward()
-        if clip:
-            torch.nn.utils.clip_grad_norm_(self.p.values(), 0.5)
-        self.optimizer.step()
-        if soft:
-            with torch.no_grad():
-                for parameter in self.p.values():
-                    if parameter.dim() >= 2:
-                        parameter.copy_(3 * torch.tanh(parameter / 3))
-        return loss.item()
 
 
 @pytest.mark.parametrize(
