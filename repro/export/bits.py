@@ -7,10 +7,10 @@ Bytes = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.int8]
 
 
-def code_range(bit_width: int, signed: bool) -> tuple[int, int]:
-    """Lowest and highest code that ``bit_width`` bits hold: two's complement, or from 0."""
+def code_range(bit_width: int) -> tuple[int, int]:
+    """Lowest and highest code that ``bit_width`` bits hold in two's complement."""
     half = 1 << (bit_width - 1)
-    return (-half, half - 1) if signed else (0, 2 * half - 1)
+    return -half, half - 1
 
 
 def pack_codes(codes: Codes, bit_width: int) -> Bytes:
@@ -31,18 +31,15 @@ def pack_codes(codes: Codes, bit_width: int) -> Bytes:
     return np.packbits(bits, bitorder="little")
 
 
-def unpack_codes(packed: Bytes, count: int, bit_width: int, signed: bool) -> Codes:
+def unpack_codes(packed: Bytes, count: int, bit_width: int) -> Codes:
     """The ``count`` codes that ``pack_codes`` packed.
 
     Args:
         packed: At least ``ceil(count * bit_width / 8)`` bytes.
         count: Number of codes.
         bit_width: 1 to 8.
-        signed: Whether the highest bit of a code is its sign.
     """
     bits = np.unpackbits(packed, count=count * bit_width, bitorder="little").reshape(count, bit_width)
     codes = np.packbits(bits, axis=1, bitorder="little").ravel()
-    if signed:
-        sign = np.uint8(1 << (bit_width - 1))
-        codes = (codes ^ sign) - sign  # wraps around: the sign's bits above bit_width become ones
-    return codes.view(np.int8)
+    sign = np.uint8(1 << (bit_width - 1))
+    return ((codes ^ sign) - sign).view(np.int8)  # wraps around: the bits above a negative code become ones

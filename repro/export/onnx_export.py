@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from repro.export.bits import code_range, pack_codes
-from repro.export.packed import METADATA_KEY, ExportError, layer_codes
+from repro.export.bits import pack_codes
+from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes
 from repro.quant import QuantConv2d, QuantLayer, QuantLinear, effective_weight
 
 OPSET, IR_VERSION = 21, 10  # the first opset with INT4
@@ -19,9 +19,9 @@ STORAGE_BITS = {"INT4": 4, "INT8": 8}
 Array = npt.NDArray[Any]
 
 
-def storage_type(bit_width: int) -> str:
+def storage_type(bits: int) -> str:
     """The narrowest ONNX type for codes: INT4 for 2 to 4 bits (ONNX 21 has none below), INT8 above."""
-    return "INT4" if bit_width <= STORAGE_BITS["INT4"] else "INT8"
+    return "INT4" if bits <= STORAGE_BITS["INT4"] else "INT8"
 
 
 def build_onnx(model: nn.Module, record: Mapping[str, Any], storage: str | None = None) -> bytes:
@@ -94,12 +94,10 @@ class _Graph:
     def weight(self, name: str, layer: QuantLayer) -> str:
         """The layer's weight: FP32, or codes and a node that dequantises them."""
         bias = layer.bias if layer.bias is not None else torch.zeros(layer.weight.shape[0])
-        if layer.weight_quantizer is None or self.storage == "FP32":
-            weight = self.constant(f"{name}.weight", _array(effective_weight(layer)))
-        else:
-            weight = self._quantized(name, layer, self.storage or storage_type(layer.weight_quantizer.bit_width))
         self.constant(f"{name}.bias", _array(bias))
-        return weight
+        if layer.weight_quantizer is None or self.storage == "FP32":
+            return self.constant(f"{name}.weight", _array(effective_weight(layer)))
+        return self._quantized(name, layer, self.storage or storage_type(layer_bits(layer)))
 
     def _quantized(self, name: str, layer: QuantLayer, storage: str) -> str:
         from onnx import TensorProto, helper
@@ -112,9 +110,7 @@ class _Graph:
                 f"layer {name}: no ONNX of codes times one scale a layer or channel gives the weights of "
                 f"{type(layer.weight_quantizer).__name__}; the safetensors file does"
             )
-        least, most = code_range(STORAGE_BITS[storage], signed=True)
-        if codes.min() < least or codes.max() > most:
-            raise ExportError(f"layer {name}: codes {codes.min()} to {codes.max()} do not fit {storage}")
+        check_range(name, codes, STORAGE_BITS[storage])
         packed = pack_codes(codes.contiguous().numpy(), STORAGE_BITS[storage])  # ONNX packs INT4 the same way
         kind = getattr(TensorProto, storage)
         raw = helper.make_tensor(f"{name}.codes", kind, list(codes.shape), packed.tobytes(), raw=True)

@@ -62,7 +62,7 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     Each quantised layer becomes ``<layer>.weight.codes`` (uint8, ``repro.export.bits.pack_codes``) and
     ``<layer>.weight.scale`` (FP32, as the method gives it). All else keeps its name and type in the
     state: biases, batch norm's parameters and statistics, weights of layers without a quantiser. The metadata
-    say how many bits, whether the codes are signed, and the weight's shape, for each quantised layer.
+    say how many bits a code has, and the weight's shape, for each quantised layer.
 
     Args:
         model: The trained model.
@@ -77,10 +77,10 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     state = model.state_dict()
     layers, tensors = {}, {name: state[name].contiguous() for name in unquantized_names(model)}
     for name, layer in quantized_layers(model).items():
-        codes, scale = layer_codes(name, layer)
-        about = {**_width(name, layer, codes), "shape": list(codes.shape), "quantizer": _method_name(layer)}
-        layers[name] = about
-        packed = pack_codes(codes.contiguous().numpy(), about["bit_width"])
+        codes, scale, bits = *layer_codes(name, layer), layer_bits(layer)
+        check_range(name, codes, bits)
+        layers[name] = {"bit_width": bits, "shape": list(codes.shape), "quantizer": _method_name(layer)}
+        packed = pack_codes(codes.contiguous().numpy(), bits)
         tensors |= {name + CODES: torch.from_numpy(packed), name + SCALE: scale.contiguous()}
     metadata = {
         "format": FORMAT,
@@ -108,7 +108,7 @@ def load_packed(path: str | Path) -> PackedModel:
         raise ExportError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ExportError(f"{path}: its metadata and its weights do not fit ({error}); export the run again") from None
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     return PackedModel(model.eval(), record, spec)
 
 
@@ -120,6 +120,12 @@ def payload_bytes(content: bytes) -> int:
 def quantized_layers(model: nn.Module) -> dict[str, QuantLayer]:
     """The layers that have a weight quantiser, by name, in forward order."""
     return {name: layer for name, layer in quant_layers(model).items() if layer.weight_quantizer is not None}
+
+
+def layer_bits(layer: QuantLayer) -> int:
+    """Bits a code of a quantised layer."""
+    assert layer.weight_quantizer is not None
+    return layer.weight_quantizer.bit_width
 
 
 def unquantized_names(model: nn.Module) -> list[str]:
@@ -148,6 +154,14 @@ def layer_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:
     return codes.cpu(), scale.detach().cpu()
 
 
+def check_range(name: str, codes: Tensor, bits: int) -> None:
+    """Raise ``ExportError`` unless the codes of layer ``name`` fit so many bits."""
+    low, high = int(codes.min()), int(codes.max())
+    least, most = code_range(bits)
+    if low < least or high > most:
+        raise ExportError(f"layer {name}: codes {low} to {high} do not fit {bits} bits")
+
+
 def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A record's experiment, checked, with the defaults of options that it is too old to know.
 
@@ -168,17 +182,6 @@ def _refresh(model: nn.Module) -> None:
     with torch.no_grad():
         model(torch.zeros(IMAGE_SHAPE, device=next(model.parameters()).device))
     model.train(training)
-
-
-def _width(name: str, layer: QuantLayer, codes: Tensor) -> dict[str, Any]:
-    """Bits a code and whether they are signed, by the method's bit width."""
-    assert layer.weight_quantizer is not None
-    bits, low, high = layer.weight_quantizer.bit_width, int(codes.min()), int(codes.max())
-    for signed in (True, False):
-        least, most = code_range(bits, signed)
-        if least <= low and high <= most:
-            return {"bit_width": bits, "signed": signed}
-    raise ExportError(f"layer {name}: {_method_name(layer)} uses codes {low} to {high}, more than {bits} bits hold")
 
 
 def _method_name(layer: QuantLayer) -> str:
@@ -211,7 +214,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, 
     found = quant_layers(model)
     for name, about in layers.items():
         layer, (bits, shape) = found[name], (about["bit_width"], about["shape"])
-        flat = unpack_codes(tensors[name + CODES].numpy(), int(np.prod(shape)), bits, about["signed"])
+        flat = unpack_codes(tensors[name + CODES].numpy(), int(np.prod(shape)), bits)
         codes = torch.from_numpy(flat).reshape(shape)
         method = layer.weight_quantizer
         layer.weight_quantizer = PackedQuantizer(codes, tensors[name + SCALE], bits, method)

@@ -23,7 +23,7 @@ from repro.export.evaluate import (
 )
 from repro.export.latency import measure_latency
 from repro.export.onnx_export import OPSET, build_onnx, storage_type
-from repro.export.packed import ExportError, load_packed, pack_model, payload_bytes, quantized_layers
+from repro.export.packed import ExportError, layer_bits, load_packed, pack_model, payload_bytes, quantized_layers
 from repro.quant import FrozenQuantizer, quant_layers
 from repro.records import Export, Record, atomic_write, read_record, write_export
 from repro.records.environment import describe_environment
@@ -89,7 +89,7 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     model = build_model(run.spec, classes)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        _take_frozen(model, state)
+        _take_frozen(model, state, run.spec.get("ptq", {}).get("bit_width", 2))
         model.load_state_dict(state)
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = str(error).splitlines()[0]
@@ -98,12 +98,15 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     return model.eval()
 
 
-def _take_frozen(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give layers that were quantised after training the quantiser that their state belongs to."""
+def _take_frozen(model: nn.Module, state: Mapping[str, Tensor], least_bits: int) -> None:
+    """Give layers that were quantised after training the quantiser that their state belongs to.
+
+    Some methods give a layer more than the run's ``least_bits``.
+    """
     for name, layer in quant_layers(model).items():
         codes = state.get(f"{name}.weight_quantizer.stored_codes")
         if codes is not None and not isinstance(layer.weight_quantizer, FrozenQuantizer):
-            bits = max(2, int(codes.abs().max()).bit_length() + 1)
+            bits = max(least_bits, int(codes.abs().max()).bit_length() + 1)
             layer.weight_quantizer = FrozenQuantizer(codes, state[f"{name}.weight_quantizer.stored_scale"], bits)
 
 
@@ -142,9 +145,9 @@ def _measure_onnx(proto: bytes, model: nn.Module, data: ImageData, threads: int,
     """Size, weight types, accuracy, and the largest difference to PyTorch's FP32 logits over the largest of these."""
     predictions = predict(session_logits(onnx_session(proto, threads)), data)
     accuracy, loss = score(predictions, data)
-    widths = {layer.weight_quantizer.bit_width for layer in quantized_layers(model).values() if layer.weight_quantizer}
+    kinds = {storage_type(layer_bits(layer)) for layer in quantized_layers(model).values()}
     return {
-        "bytes": len(proto), "opset": OPSET, "weights": sorted({storage_type(bits) for bits in widths}) or ["FP32"],
+        "bytes": len(proto), "opset": OPSET, "weights": sorted(kinds) or ["FP32"],
         "test_accuracy": accuracy, "test_loss": loss, "logit_difference": _relative_difference(predictions, reference),
     }  # fmt: skip
 
