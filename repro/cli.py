@@ -241,14 +241,14 @@ def _export(arguments: argparse.Namespace, config: Config) -> int:
     export = export_run(run, arguments.results, arguments.onnx)
     directory, packed, onnx = run.directory(arguments.results), export.packed, export.onnx
     print(
-        f"{directory / 'model.safetensors'}: {packed['bytes']:,} bytes ({packed['payload_bytes']:,} without metadata), "
-        f"logits bit for bit, test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}, "
-        f"{packed['fp32_test_accuracy']:.2%} in fp32"
+        f"{directory / 'model.safetensors'}: {packed['bytes']:,} bytes ({packed['payload_bytes']:,} without metadata)\n"
+        f"  test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}, {packed['fp32_test_accuracy']:.2%} "
+        "in fp32; logits bit for bit those of the trained model"
     )
     if onnx is not None:
         print(
-            f"{directory / 'model.onnx'}: {onnx['bytes']:,} bytes, {', '.join(onnx['weights'])} weights, "
-            f"logits within {onnx['logit_difference']:.1e} of the largest, test accuracy {onnx['test_accuracy']:.2%}"
+            f"{directory / 'model.onnx'}: {onnx['bytes']:,} bytes, {', '.join(onnx['weights'])} weights\n"
+            f"  test accuracy {onnx['test_accuracy']:.2%}; logits within {onnx['logit_difference']:.1e} of the largest"
         )
     return 0
 
