@@ -107,8 +107,8 @@ class _Graph:
         linear = scale.numel() == 1 or per_channel
         if not linear or not torch.equal(codes * scale, effective_weight(layer).detach().cpu()):
             raise ExportError(
-                f"layer {name}: no ONNX of codes times one scale a layer or channel gives the weights of "
-                f"{type(layer.weight_quantizer).__name__}; the safetensors file does"
+                f"layer {name}: ONNX has codes times one scale a layer or channel, which are not the weights of "
+                f"{type(layer.weight_quantizer).__name__}; export without --onnx, to safetensors alone"
             )
         check_range(name, codes, STORAGE_BITS[storage])
         packed = pack_codes(codes.contiguous().numpy(), STORAGE_BITS[storage])  # ONNX packs INT4 the same way
@@ -166,7 +166,7 @@ WRITERS: Mapping[type[nn.Module], Callable[[_Graph, str, Any], None]] = {
 
 def _writer(name: str, module: nn.Module) -> Callable[[_Graph, str, Any], None]:
     if getattr(module, "input_quantizer", None) is not None:
-        raise ExportError(f"layer {name}: quantised activations are not written as ONNX; the safetensors file has them")
+        raise ExportError(f"layer {name}: quantised activations are not written as ONNX; export without --onnx")
     for kind, writer in WRITERS.items():
         if isinstance(module, kind):
             return writer

@@ -54,11 +54,11 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     set_arithmetic(CPU, threads)
 
     content = pack_model(model, about)
+    proto = build_onnx(model, about) if onnx else None  # a refusal leaves nothing half done
     atomic_write(directory / PACKED_NAME, content)
     packed, fp32_logits = _measure_packed(directory / PACKED_NAME, model, data, content)
     onnx_part = latency = None
-    if onnx:
-        proto = build_onnx(model, about)
+    if proto is not None:
         atomic_write(directory / ONNX_NAME, proto)
         onnx_part = _measure_onnx(proto, model, data, threads, fp32_logits)
         latency = measure_latency(model, about, threads)

@@ -91,7 +91,7 @@ def test_what_the_graph_cannot_hold_is_refused(built):
         build_onnx(model, record, "INT4")
     model, record = built()
     model.layers.conv3.weight_quantizer = BetweenLevels(model.layers.conv3.weight, bit_width=4)
-    with pytest.raises(ExportError, match="conv3: no ONNX of codes times one scale"):
+    with pytest.raises(ExportError, match="conv3: ONNX has codes times one scale"):
         build_onnx(model, record)
     model, record = built()
     model.layers.relu3 = nn.GELU()
