@@ -1,4 +1,4 @@
-"""The command line: ``python -m repro list | plan | train | status | track | report | claims | data``.
+"""The command line: ``python -m repro list | plan | train | export | evaluate | ...``.
 
 Every command imports what it needs when it runs, so that ``list`` and ``status`` answer at once.
 """
@@ -64,7 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "every run of a scale: state, epoch, accuracy, time left")
     planning = add("plan", _plan, "what a scale would cost on this machine: cached runs, runs to train, time")
     train = add("train", _train, "train experiments, or go on where they stopped; several take turns in one process")
-    for sub in (listing, status, planning, train):
+    export = add("export", _export, "write a finished run's real files: packed weights, and ONNX")
+    export.add_argument("experiment", help="a name from `python -m repro list`")
+    export.add_argument("--seed", type=_at_least(0), default=0)
+    export.add_argument("--onnx", action="store_true", help="also write ONNX, and time both")
+    evaluation = add("evaluate", _evaluate, "accuracy of a file that export wrote, beside its record's")
+    evaluation.add_argument("file", type=Path, help="model.safetensors or model.onnx")
+    evaluation.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the record's)")
+    for sub in (listing, status, planning, train, export):
         sub.add_argument("--scale", help="scale (default: the configured one)")
     planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
     planning.add_argument("--cores", type=_at_least(1), help="as for snakemake (default: all of this machine)")
@@ -252,6 +259,32 @@ class _StopRequest:
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
+
+
+def _export(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.export import export_run
+
+    run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
+    export = export_run(run, arguments.results, arguments.onnx)
+    directory, packed, onnx = run.directory(arguments.results), export.packed, export.onnx
+    print(
+        f"{directory / 'model.safetensors'}: {packed['bytes']:,} bytes ({packed['payload_bytes']:,} without metadata)\n"
+        f"  test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}, {packed['fp32_test_accuracy']:.2%} "
+        "in fp32; logits bit for bit those of the trained model"
+    )
+    if onnx is not None:
+        print(
+            f"{directory / 'model.onnx'}: {onnx['bytes']:,} bytes, {', '.join(onnx['weights'])} weights\n"
+            f"  test accuracy {onnx['test_accuracy']:.2%}; logits within {onnx['logit_difference']:.1e} of the largest"
+        )
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.export import evaluate_file
+
+    print(f"{arguments.file}: {evaluate_file(arguments.file, arguments.precision).describe()}")
+    return 0
 
 
 def _track(arguments: argparse.Namespace, config: Config) -> int:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from repro.analysis.rows import NUMBERS, RENAMED, TEXTS, WEIGHT_COLUMNS, LoadedRun, load_run
+from repro.analysis.rows import (
+    EXPORT_COLUMNS,
+    EXPORT_TEXTS,
+    NUMBERS,
+    RENAMED,
+    TEXTS,
+    WEIGHT_COLUMNS,
+    LoadedRun,
+    load_run,
+)
 from repro.config import Config, Plan
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
 
@@ -17,7 +26,7 @@ SCALES = ("paper", "short", "quick", "smoke")
 NOT_RUN = "not run"
 
 KEYS = ("scale", "experiment", "seed")
-RUN_COLUMNS = (*KEYS, "group", "title", *TEXTS, *NUMBERS)
+RUN_COLUMNS = (*KEYS, "group", "title", *TEXTS, *EXPORT_TEXTS, *NUMBERS, *EXPORT_COLUMNS)
 PLANNED_COLUMNS = (*KEYS, "run", "status")
 STALE_COLUMNS = ("path", *KEYS, "spec_hash", "reason")
 UNREADABLE_COLUMNS = ("path", "error")
@@ -194,7 +203,7 @@ def _runs_frame(config: Config, serving: Serving) -> pd.DataFrame:
         rows.append({**keys, "group": experiment.group, "title": experiment.title, **run.row})
     scales, experiments = scale_order(config), list(config.experiments)
     rows.sort(key=lambda row: (scales.index(row["scale"]), experiments.index(row["experiment"]), row["seed"]))
-    return pd.DataFrame(rows, columns=RUN_COLUMNS).astype(dict.fromkeys(NUMBERS, float))
+    return pd.DataFrame(rows, columns=RUN_COLUMNS).astype(dict.fromkeys((*NUMBERS, *EXPORT_COLUMNS), float))
 
 
 def _tables(serving: Serving, name: str, columns: tuple[str, ...]) -> pd.DataFrame:

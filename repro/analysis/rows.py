@@ -14,10 +14,14 @@ from repro.records import (
     DIVERGED,
     EPOCH_COLUMNS,
     EPOCHS_NAME,
+    EXPORT_NUMBERS,
     LAYER_COLUMNS,
     LAYERS_NAME,
+    Export,
     Record,
     RecordError,
+    export_numbers,
+    read_export,
     read_record,
 )
 
@@ -32,6 +36,9 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "quantizer")  # fmt: skip
+# The same of ``export.json``, where there is one.
+EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads")
+EXPORT_TEXTS = ("export_platform", "onnx_weights")
 # One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
 WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
 
@@ -46,7 +53,7 @@ class LoadedRun:
     Attributes:
         record: The record.
         path: Its folder below the results, such as ``short/main_cifar10/seed0-1a2b3c4d``.
-        row: Columns ``NUMBERS`` and ``TEXTS`` of ``Evidence.runs``.
+        row: Columns ``NUMBERS``, ``TEXTS``, ``EXPORT_COLUMNS`` and ``EXPORT_TEXTS`` of ``Evidence.runs``.
         epochs: ``epochs.csv``, all numbers.
         layers: ``layers.csv``, its ``scale`` (weight units a level) as ``level_scale``.
         weights: Columns ``WEIGHT_COLUMNS``, from the record's ``layers``; without those that hold no finite weight.
@@ -74,7 +81,8 @@ def load_run(path: Path, results: Path) -> LoadedRun:
         if len(epochs) != record.summary["epochs_run"]:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = path.parent.relative_to(results).as_posix()
-        row = _run_row(record, folder, epochs, layers)
+        export = read_export(path.parent, record.spec_hash, record.seed)
+        row = {**_run_row(record, folder, epochs, layers), **_export_row(export)}
         weights = _weight_rows(record)
     except KeyError as error:
         raise RecordError(f"{path}: lacks {error}; see results/README.md") from None
@@ -136,6 +144,18 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "packed_compression": size["fp32_bytes"] / size["packed_bytes"],
     }
     return {**texts, **{name: _number(numbers[name]) for name in NUMBERS}}
+
+
+def _export_row(export: Export | None) -> dict[str, Any]:
+    """What ``export.json`` says; NaN and empty where the run was not exported."""
+    environment = export.environment if export else {}
+    onnx = export.onnx if export and export.onnx else {"weights": []}
+    return {
+        **export_numbers(export),
+        "export_threads": _number(environment.get("torch_threads")),
+        "export_platform": _platform({"device": "cpu", "device_name": "", **environment}) if export else "",
+        "onnx_weights": ", ".join(onnx["weights"]),
+    }
 
 
 def _number(value: float | None) -> float:

@@ -1,5 +1,6 @@
 """Records of runs: what training writes and everything else reads. Needs the standard library alone."""
 
+from repro.records.export import EXPORT_NAME, EXPORT_NUMBERS, Export, export_numbers, read_export, write_export
 from repro.records.files import StorageError, atomic_write, delete_temporary_files
 from repro.records.record import (
     CHECKPOINT_NAME,
@@ -26,18 +27,24 @@ __all__ = [
     "DIVERGED",
     "EPOCHS_NAME",
     "EPOCH_COLUMNS",
+    "EXPORT_NAME",
+    "EXPORT_NUMBERS",
     "LAYERS_NAME",
     "LAYER_COLUMNS",
     "LOCK_NAME",
+    "Export",
     "Record",
     "RecordError",
     "StorageError",
     "atomic_write",
     "delete_temporary_files",
+    "export_numbers",
     "find_records",
     "read_csv_rows",
+    "read_export",
     "read_record",
     "restore_record",
+    "write_export",
     "write_progress",
     "write_record",
 ]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from repro.analysis import Estimate, Evidence, estimate, paired_difference
 from repro.paper import parse_printed
-from repro.records import COMPLETED, DIVERGED
+from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
 from repro.report.labels import twin
 
 NOT_RUN = "not run"
@@ -29,6 +29,8 @@ UNITS: Mapping[str, tuple[float, int]] = {
     "epochs": (1, 0),
     "levels": (1, 1),
     "mean levels": (1, 2),
+    "ms": (1e3, 2),
+    "ppm": (1e6, 2),
     "text": (1, 0),
 }
 WHOLE = ("epoch", "levels")  # counts, shown without decimals unless a mean over seeds has some
@@ -102,6 +104,8 @@ def our_cell(evidence: Evidence, scale: str, experiment: str | None, measure: st
             return {"source": OURS, "status": NONE, "unit": unit, "measure": measure, "note": "no twin run"}
     about: Cell = {"source": OURS, "experiment": experiment, "measure": measure, "unit": unit}
     runs = evidence.select(scale, experiment or "")
+    if measure in EXPORT_NUMBERS:
+        runs = runs[runs[measure].notna()]  # of the seeds that were exported
     if runs.empty:
         return {**about, "status": NOT_RUN, "n": 0}
     trials = float(runs["test_images"].min()) if measure.endswith("test_accuracy") else None

@@ -1,5 +1,6 @@
 """Tables I, V and VI: related work, the phone and other machines, and sizes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -165,16 +166,26 @@ SIZES = {
     "fp32_bytes": "FP32 size",
     "paper_bytes": "4-bit size, as the paper counts",
     "packed_bytes": "4-bit size, really packed",
+    "file_payload_bytes": "4-bit file (safetensors), without metadata",
+    "file_bytes": "4-bit file (safetensors), whole",
+    "onnx_bytes": "4-bit file (ONNX, INT4), whole",
     "paper_compression": "ratio, as the paper counts",
     "packed_compression": "ratio, really packed",
+}
+# Real files: the paper's size that stands beside each, and the arithmetic, which knows no header.
+FILES = {
+    "file_payload_bytes": ("paper_bytes", "packed_bytes"),
+    "file_bytes": ("paper_bytes", ""),
+    "onnx_bytes": ("paper_bytes", ""),
 }
 
 
 def _size(evidence: Evidence, scale: str, about: Mapping[str, Any], measure: str) -> list[Cell]:
     """One size, ratio or count: the paper's, by arithmetic, and ours, bytes in MiB and in MB."""
-    printed, place = about["values"].get(measure), about["place"]
+    in_paper, by_arithmetic = FILES.get(measure, (measure, measure))
+    printed, place = about["values"].get(in_paper), about["place"]
     place = place if measure != "parameters" else "section III-E"
-    exact = _arithmetic(measure, about["classes"])
+    exact = _arithmetic(by_arithmetic, about["classes"]) if by_arithmetic else math.nan
     if not measure.endswith("bytes"):
         unit, digits = ("ratio", 2) if measure.endswith("compression") else ("count", 0)
         ours = our_cell(evidence, scale, about["experiment"], measure, "ratio")
@@ -207,5 +218,7 @@ def _arithmetic(measure: str, classes: int) -> float:
 
 
 def _exact(value: float, unit: str, digits: int) -> Cell:
-    """A figure by arithmetic: no run and no uncertainty behind it."""
+    """A figure by arithmetic: no run and no uncertainty behind it; not a number where there is none."""
+    if math.isnan(value):
+        return {"source": "arithmetic", "status": NONE, "unit": unit}
     return {"source": "arithmetic", "status": COMPLETED, "value": value, "unit": unit, "digits": digits}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from repro.config import Config, Plan
 from repro.config.schema import DATASET_SIZES
-from repro.records import Record, write_record
+from repro.records import Export, Record, read_record, write_export, write_record
+from repro.records.export import VARIANTS
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 LAYERS = ("features.0", "features.3", "classifier.4")
@@ -75,7 +76,28 @@ class RecordFactory:
         owners = {run.experiment: run for run in Plan(self.config, scale)}
         for index, name in enumerate(owners):
             for seed in seeds:
-                self.write(name, scale, seed, best=0.95 - 0.01 * index + 0.002 * seed)
+                directory = self.write(name, scale, seed, best=0.95 - 0.01 * index + 0.002 * seed)
+                if name in ("main_cifar10", "fp32_cifar10"):
+                    self.export(directory, onnx=seed == 0)
+
+    @staticmethod
+    def export(directory: Path, *, onnx: bool = True) -> None:
+        """An ``export.json`` beside the record in ``directory``."""
+        record = read_record(directory / "record.json")
+        accuracy, seed = record.summary["final_test_accuracy"], record.seed
+        scores = {"test_accuracy": accuracy, "fp32_test_accuracy": accuracy - 0.001}
+        packed = {"bytes": 1659528 + seed, "payload_bytes": 1651680, "metadata_bytes": 7848 + seed, **scores}
+        seconds = {
+            name: {str(batch): [place * batch * 1e-3 + k * 1e-5 for k in (3, 1, 9)] for batch in (1, 128)}
+            for place, name in enumerate(VARIANTS, start=1 + seed)
+        }
+        write_export(directory, Export(
+            spec_hash=record.spec_hash, seed=seed, packed={**packed, "logit_difference": 0.0},
+            onnx={"bytes": 1658073, "weights": ["INT4"], "test_accuracy": accuracy - 0.002, "logit_difference": 4.4e-7}
+            if onnx else None,
+            latency={"threads": 1, "rounds": 3, "seconds": seconds} if onnx else None,
+            environment={"architecture": "x86_64", "processor": "a processor", "torch_threads": 1},
+        ))  # fmt: skip
 
     @staticmethod
     def _epoch(epoch: int, accuracy: float) -> dict[str, object]:

@@ -11,8 +11,9 @@ from page_cells import PageTables
 from repro.report import build_report
 
 PICKS = 60
-DIGITS = {"%": 2, "points": 2, "gap": 2, "MiB": 2, "ratio": 2, "levels": 1, "epoch": 1, "mean levels": 2}
-FACTORS = {"%": 100, "points": 100, "gap": 100, "MiB": 2**-20}
+DIGITS = {"%": 2, "points": 2, "gap": 2, "MiB": 2, "ratio": 2, "levels": 1, "epoch": 1, "mean levels": 2,
+          "ms": 2, "ppm": 2}  # fmt: skip
+FACTORS = {"%": 100, "points": 100, "gap": 100, "MiB": 2**-20, "ms": 1e3, "ppm": 1e6}
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_cells_picked_at_random_are_recomputed_from_the_records(factory, tables)
         value = recompute(factory.results, folders, cell)
         assert float(cell.attributes["data-sort"]) == pytest.approx(value), cell
         assert number(cell.text) == pytest.approx(value, abs=0.5001 * 10 ** -DIGITS[cell.attributes["data-unit"]]), cell
+
+
+def test_every_cell_of_the_real_files_is_recomputed_from_the_exports(factory, tables):
+    folders = served_by(tables)
+    sizes = ("file_bytes", "file_payload_bytes", "onnx_bytes")
+    cells = [cell for row in tables.rows for cell in row if "data-experiment" in cell.attributes]
+    cells = [cell for cell in cells if cell.table == "inference" or cell.attributes["data-measure"] in sizes]
+    assert {cell.table for cell in cells} == {"inference", "table6"}
+    assert len(cells) > 40
+    for cell in cells:
+        value = recompute(factory.results, folders, cell)
+        assert float(cell.attributes["data-sort"]) == pytest.approx(value), cell
+        digits = 3 if cell.table == "table6" else DIGITS[cell.attributes["data-unit"]]
+        assert number(cell.text) == pytest.approx(value, abs=0.5001 * 10**-digits), cell
 
 
 def test_every_measured_number_of_the_comparisons_names_its_runs(tables):
@@ -77,6 +92,12 @@ def figure(folder, measure):
     if measure == "best_epoch_levels_min":
         rows = csv.DictReader((folder / "layers.csv").open())
         return min(float(row["levels"]) for row in rows if int(row["epoch"]) == best and row["levels"])
+    part, _, name = measure.partition("_")
+    if part in ("file", "onnx") and "seconds" not in measure:
+        return json.loads((folder / "export.json").read_text())["packed" if part == "file" else "onnx"][name]
+    variant, _, batch = measure.partition("_seconds_")
+    if batch:
+        return statistics.median(json.loads((folder / "export.json").read_text())["latency"]["seconds"][variant][batch])
     raise AssertionError(f"teach this test where the records hold {measure!r}")
 
 

@@ -1,0 +1,170 @@
+"""The accuracy of a file: safetensors through PyTorch, ONNX through onnxruntime."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from repro.data import ImageData, load_dataset
+from repro.data.augment import normalize
+from repro.errors import ReproError
+from repro.export.onnx_export import INPUT
+from repro.export.packed import METADATA_KEY, ExportError, complete_spec, load_packed
+from repro.train.device import autocast, set_arithmetic
+from repro.train.trainer import EVALUATION_BATCH
+
+CPU = torch.device("cpu")
+Logits = Callable[[Tensor], Tensor]  # normalised images [N, 3, 32, 32], channels last, to FP32 logits [N, K]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a file scored on the test set beside what its record says.
+
+    Attributes:
+        record: The record in its metadata.
+        precision: Arithmetic of this evaluation, ``fp32`` or ``bf16``.
+        threads: Threads of this evaluation.
+        images: Test images.
+        accuracy: Fraction that is right.
+        loss: Mean cross entropy in nats.
+    """
+
+    record: Mapping[str, Any]
+    precision: str
+    threads: int
+    images: int
+    accuracy: float
+    loss: float
+
+    def describe(self) -> str:
+        """The figures in two lines: the file's and the record's."""
+        record, summary, data = self.record, self.record["summary"], self.record["data"]
+        accuracy, loss = summary["final_test_accuracy"], summary["final_test_loss"]
+        same = (self.accuracy, float(f"{self.loss:.8g}")) == (accuracy, loss)  # records hold 8 digits
+        verdict = "the same" if same else f"{100 * (self.accuracy - accuracy):+.2f} points here"
+        precision, device = record["spec"]["precision"], record["environment"]["device"]
+        return (
+            f"test accuracy {self.accuracy:.2%}, loss {self.loss:.6g} on {self.images:,} images of {data['name']} "
+            f"({self.precision} on cpu, {self.threads} thread{'s' if self.threads > 1 else ''})\n"
+            f"record: test accuracy {accuracy:.2%}, loss {loss:.6g} ({precision} on {device}, "
+            f"{record['experiment']}, scale {record['scale']}, seed {record['seed']}): {verdict}"
+        )
+
+
+def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
+    """Evaluate a file that ``python -m repro export`` wrote, on the test images of its record.
+
+    Args:
+        path: ``.safetensors`` or ``.onnx``.
+        precision: ``fp32`` or ``bf16``; by default the record's. An ONNX file always computes in FP32.
+
+    Raises:
+        ReproError: If the file or the data are absent, damaged or not those of the record.
+    """
+    if path.suffix == ".onnx":
+        if precision not in (None, "fp32"):
+            raise ReproError(f"{path}: an ONNX file computes in fp32, not in {precision}")
+        content, record = read_onnx(path)
+        precision, logits = "fp32", session_logits(onnx_session(content, record_threads(record)))
+    elif path.suffix == ".safetensors":
+        packed = load_packed(path)
+        record, precision = packed.record, precision or packed.spec["precision"]
+        logits = model_logits(packed.model, precision)
+    else:
+        raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
+    try:
+        threads = record_threads(record)
+        set_arithmetic(CPU, threads)
+        data = recorded_data(record)
+        accuracy, loss = score(predict(logits, data), data)
+        return Evaluation(record, precision, threads, len(data.test.labels), accuracy, loss)
+    except (KeyError, TypeError) as error:
+        raise ExportError(f"{path}: its metadata hold no whole record ({error}); export the run again") from None
+
+
+def record_threads(record: Mapping[str, Any]) -> int:
+    """CPU threads of the recorded run: another number may change the last bits."""
+    return int(record["environment"].get("torch_threads") or 1)
+
+
+def recorded_data(record: Mapping[str, Any]) -> ImageData:
+    """The data set of a record with its test images.
+
+    Raises:
+        ReproError: If it is not here, or not the recorded one.
+    """
+    dataset = complete_spec(record["spec"])["dataset"]
+    data = load_dataset(dataset["name"], test_images=dataset["test_images"])
+    if data.fingerprint != record["data"]["fingerprint"]:
+        raise ReproError(f"{data.name} here is not the data set that the run was recorded with")
+    return data
+
+
+def model_logits(model: nn.Module, precision: str) -> Logits:
+    """A model as the trainer evaluates it."""
+
+    def logits(images: Tensor) -> Tensor:
+        with torch.inference_mode(), autocast(CPU, precision):
+            result: Tensor = model(images)
+        return result.float()
+
+    return logits
+
+
+def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any]]:
+    """An ONNX file's bytes, and the record in its metadata.
+
+    Raises:
+        ExportError: If it cannot be read, or is not a file of this suite.
+    """
+    try:
+        content = path.read_bytes()
+        properties = onnx_session(content, threads=1).get_modelmeta().custom_metadata_map
+        record: Mapping[str, Any] = json.loads(properties.get(METADATA_KEY, "{}")).get("record")
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # onnxruntime's errors share no narrower base
+        raise ExportError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from None
+    if record is None:
+        raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")
+    return content, record
+
+
+def onnx_session(content: bytes, threads: int) -> Any:
+    """An onnxruntime session on the CPU with so many threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors alone
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def session_logits(session: Any) -> Logits:
+    """An onnxruntime session as a function of tensors."""
+    return lambda images: torch.from_numpy(session.run(None, {INPUT: images.contiguous().numpy()})[0])
+
+
+def predict(logits: Logits, data: ImageData, batches: int | None = None) -> Tensor:
+    """Logits of the test images in the trainer's batches, of all or of the first few; FP32 [N, K]."""
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    parts = torch.split(data.test.images, EVALUATION_BATCH)[:batches]
+    return torch.cat([logits(normalize(images, mean, std)) for images in parts])
+
+
+def score(predictions: Tensor, data: ImageData) -> tuple[float, float]:
+    """Accuracy as a fraction and mean loss in nats of all test images, summed batch by batch as the trainer does."""
+    loss, right = torch.zeros(()), 0
+    parts = (torch.split(tensor, EVALUATION_BATCH) for tensor in (predictions, data.test.labels))
+    for batch, labels in zip(*parts, strict=True):
+        loss += cross_entropy(batch, labels, reduction="sum")
+        right += int((batch.argmax(1) == labels).sum())
+    return right / len(data.test.labels), loss.item() / len(data.test.labels)

@@ -1,0 +1,235 @@
+"""A trained model as one safetensors file that really holds 4-bit weights, and back."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repro.config.options import Problems, check
+from repro.config.schema import SPEC
+from repro.errors import ReproError
+from repro.export.bits import code_range, pack_codes, unpack_codes
+from repro.quant import QUANTIZERS, FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
+from repro.train.build import build_model
+
+FORMAT, FORMAT_VERSION = "repro packed weights", 1
+METADATA_KEY = "repro"  # one key: safetensors keeps several in no fixed order, and the bytes would differ
+CODES, SCALE = ".weight.codes", ".weight.scale"
+IMAGE_SHAPE = (1, 3, 32, 32)
+
+
+class ExportError(ReproError):
+    """A model cannot be written as a file, or a file is none of this suite's."""
+
+
+class PackedQuantizer(FrozenQuantizer):
+    """A layer's codes and scale as a file holds them, turned into weights by the method that made them."""
+
+    def __init__(self, codes: Tensor, scale: Tensor, bit_width: int, method: WeightQuantizer | None) -> None:
+        """``method`` dequantises; without one a weight is its code times the scale."""
+        super().__init__(codes, scale, bit_width)
+        self.method = method
+
+    def dequantize(self, codes: Tensor, scale: Tensor) -> Tensor:
+        """As the method does, so that tables of levels and block scales come back too."""
+        return super().dequantize(codes, scale) if self.method is None else self.method.dequantize(codes, scale)
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """A file read back.
+
+    Attributes:
+        model: In evaluation mode, channels last, with a ``PackedQuantizer`` in each quantised layer.
+        record: The run's record without its ``layers``.
+        spec: The record's experiment with the defaults of options that are newer than it.
+    """
+
+    model: nn.Module
+    record: Mapping[str, Any]
+    spec: Mapping[str, Any]
+
+
+def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
+    """A trained model as the bytes of a safetensors file; the same model gives the same bytes.
+
+    Each quantised layer becomes ``<layer>.weight.codes`` (uint8, ``repro.export.bits.pack_codes``) and
+    ``<layer>.weight.scale`` (FP32, as the method gives it). All else keeps its name and type in the
+    state: biases, batch norm's parameters and statistics, weights of layers without a quantiser. The metadata
+    say how many bits a code has, and the weight's shape, for each quantised layer.
+
+    Args:
+        model: The trained model.
+        record: The run's record as a mapping, with ``spec`` and ``data`` at least; kept as metadata.
+
+    Raises:
+        ExportError: If a layer's codes and scale do not give its weights back bit for bit.
+    """
+    from safetensors.torch import save
+
+    _refresh(model)
+    state = model.state_dict()
+    layers, tensors = {}, {name: state[name].contiguous() for name in unquantized_names(model)}
+    for name, layer in quantized_layers(model).items():
+        codes, scale, bits = *layer_codes(name, layer), layer_bits(layer)
+        check_range(name, codes, bits)
+        layers[name] = {"bit_width": bits, "shape": list(codes.shape), "quantizer": _method_name(layer)}
+        packed = pack_codes(codes.contiguous().numpy(), bits)
+        tensors |= {name + CODES: torch.from_numpy(packed), name + SCALE: scale.contiguous()}
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "sha256": _digest(tensors),
+        "layers": layers,
+        "record": {key: value for key, value in record.items() if key != "layers"},  # histograms: report's alone
+    }
+    return save(tensors, {METADATA_KEY: json.dumps(metadata, separators=(",", ":"))})
+
+
+def load_packed(path: str | Path) -> PackedModel:
+    """Read a file that ``pack_model`` made.
+
+    Raises:
+        ExportError: If it is absent, damaged, or not such a file; the message says which and what is wrong.
+    """
+    tensors, metadata = _read(Path(path))
+    try:
+        record = metadata["record"]
+        spec = complete_spec(record["spec"])
+        model = build_model(spec, record["data"]["classes"])
+        _fill(model, tensors, metadata["layers"])
+    except ReproError as error:
+        raise ExportError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ExportError(f"{path}: its metadata and its weights do not fit ({error}); export the run again") from None
+    model.to(memory_format=torch.channels_last)
+    return PackedModel(model.eval(), record, spec)
+
+
+def payload_bytes(content: bytes) -> int:
+    """Bytes of a safetensors file that hold tensors; the rest is its header with the metadata."""
+    return len(content) - 8 - int.from_bytes(content[:8], "little")
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantLayer]:
+    """The layers that have a weight quantiser, by name, in forward order."""
+    return {name: layer for name, layer in quant_layers(model).items() if layer.weight_quantizer is not None}
+
+
+def layer_bits(layer: QuantLayer) -> int:
+    """Bits a code of a quantised layer."""
+    assert layer.weight_quantizer is not None
+    return layer.weight_quantizer.bit_width
+
+
+def unquantized_names(model: nn.Module) -> list[str]:
+    """Names in the state of all that a file holds besides codes and scales."""
+    layers = quantized_layers(model)
+    inside = tuple(f"{name}.weight_quantizer." for name in layers)
+    latent = {f"{name}.weight" for name in layers}
+    return [name for name in model.state_dict() if name not in latent and not name.startswith(inside)]
+
+
+@torch.no_grad()
+def layer_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:
+    """A layer's int8 codes and scale on the CPU, checked to give its weights back.
+
+    Raises:
+        ExportError: If they do not, so that no file of them would be the trained layer.
+    """
+    quantizer = layer.weight_quantizer
+    assert quantizer is not None
+    weight = effective_weight(layer)
+    if not torch.isfinite(weight).all():
+        raise ExportError(f"layer {name} holds weights that are no numbers: a diverged run has nothing to export")
+    codes, scale = quantizer.codes(layer.weight)
+    if not torch.equal(quantizer.dequantize(codes, scale), weight):
+        raise ExportError(f"layer {name}: {_method_name(layer)} cannot be exported, its codes do not give its weights")
+    return codes.cpu(), scale.detach().cpu()
+
+
+def check_range(name: str, codes: Tensor, bits: int) -> None:
+    """Raise ``ExportError`` unless the codes of layer ``name`` fit so many bits."""
+    low, high = int(codes.min()), int(codes.max())
+    least, most = code_range(bits)
+    if low < least or high > most:
+        raise ExportError(f"layer {name}: codes {low} to {high} do not fit {bits} bits")
+
+
+def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's experiment, checked, with the defaults of options that it is too old to know.
+
+    Raises:
+        ExportError: If it is no experiment of this suite.
+    """
+    problems = Problems()
+    complete: dict[str, Any] = check(SPEC, spec, "spec", problems)
+    if problems.lines:
+        raise ExportError("; ".join(problems.lines))
+    return complete
+
+
+def _refresh(model: nn.Module) -> None:
+    """One forward pass, after which a quantiser that shares a bound between layers has the present one."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(IMAGE_SHAPE, device=next(model.parameters()).device))
+    model.train(training)
+
+
+def _method_name(layer: QuantLayer) -> str:
+    """The registry's name of a layer's quantiser, or its class."""
+    kind = type(layer.weight_quantizer)
+    return next((name for name, method in QUANTIZERS.items() if method is kind), kind.__name__)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (a handle, not a mapping)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ExportError(f"{path}: not a readable safetensors file ({error})") from None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise ExportError(f"{path}: a safetensors file, but not one that `python -m repro export` wrote")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        version = metadata.get("format_version")
+        raise ExportError(f"{path}: format version {version!r}, this suite reads {FORMAT_VERSION}; update the suite")
+    if metadata.get("sha256") != _digest(tensors):
+        raise ExportError(f"{path}: damaged, its weights are not those that were written; export the run again")
+    return tensors, metadata
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put a file's tensors into a freshly built model."""
+    found = quant_layers(model)
+    for name, about in layers.items():
+        layer, (bits, shape) = found[name], (about["bit_width"], about["shape"])
+        flat = unpack_codes(tensors[name + CODES].numpy(), int(np.prod(shape)), bits)
+        codes = torch.from_numpy(flat).reshape(shape)
+        method = layer.weight_quantizer
+        layer.weight_quantizer = PackedQuantizer(codes, tensors[name + SCALE], bits, method)
+        with torch.no_grad():
+            layer.weight.copy_(effective_weight(layer))
+    names = unquantized_names(model)
+    if set(names) | {name + end for name in layers for end in (CODES, SCALE)} != set(tensors):
+        raise ExportError("its tensors are not those of the model that its metadata describe")
+    model.load_state_dict({name: tensors[name] for name in names}, strict=False)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) over names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().numpy().tobytes())
+    return digest.hexdigest()

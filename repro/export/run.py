@@ -1,0 +1,166 @@
+"""From a finished run's folder to its real files, and what was measured of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repro.config import Run
+from repro.data import ImageData
+from repro.errors import ReproError
+from repro.export.evaluate import (
+    CPU,
+    model_logits,
+    onnx_session,
+    predict,
+    record_threads,
+    recorded_data,
+    score,
+    session_logits,
+)
+from repro.export.latency import measure_latency
+from repro.export.onnx_export import OPSET, build_onnx, storage_type
+from repro.export.packed import ExportError, layer_bits, load_packed, pack_model, payload_bytes, quantized_layers
+from repro.quant import FrozenQuantizer, quant_layers
+from repro.records import Export, Record, atomic_write, read_record, write_export
+from repro.records.environment import describe_environment
+from repro.train.build import build_model
+from repro.train.checkpoint import WEIGHTS_NAME
+from repro.train.device import set_arithmetic
+
+PACKED_NAME, ONNX_NAME = "model.safetensors", "model.onnx"
+
+
+def export_run(run: Run, results: Path, onnx: bool) -> Export:
+    """Write a run's files, read them back, measure them, and write ``export.json`` beside the record.
+
+    Args:
+        run: Which run; it must have ended, and its weights must be there.
+        results: Folder of the records.
+        onnx: Write an ONNX file too, and time both.
+
+    Raises:
+        ReproError: If the run or its weights are not there, or its method cannot be exported.
+    """
+    directory = run.directory(results)
+    record = _finished(run, results)
+    about = dataclasses.asdict(record)
+    model = load_trained(run, directory, record.data["classes"])
+    data = recorded_data(about)
+    threads = record_threads(about)
+    set_arithmetic(CPU, threads)
+
+    content = pack_model(model, about)
+    proto = build_onnx(model, about) if onnx else None  # a refusal leaves nothing half done
+    atomic_write(directory / PACKED_NAME, content)
+    packed, fp32_logits = _measure_packed(directory / PACKED_NAME, model, data, content)
+    onnx_part = latency = None
+    if proto is not None:
+        atomic_write(directory / ONNX_NAME, proto)
+        onnx_part = _measure_onnx(proto, model, data, threads, fp32_logits)
+        latency = measure_latency(model, about, threads)
+    export = Export(
+        spec_hash=run.spec_hash,
+        seed=run.seed,
+        packed=packed,
+        onnx=onnx_part,
+        latency=latency,
+        environment={**describe_environment(), **_versions(onnx), "torch_threads": threads},
+    )
+    write_export(directory, export)
+    return export
+
+
+def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
+    """The trained model of a finished run, in evaluation mode, channels last, as it was evaluated.
+
+    Raises:
+        ReproError: If its weights are not there, damaged, or of another model.
+    """
+    path = directory / WEIGHTS_NAME
+    if not path.exists():
+        raise ReproError(
+            f"{path}: no weights (a clone holds records alone); to train them, move the folder {directory} away and "
+            f"run `{_train_command(run)}`"
+        )
+    model = build_model(run.spec, classes)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _take_frozen(model, state, run.spec.get("ptq", {}).get("bit_width", 2))
+        model.load_state_dict(state)
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        reason = str(error).splitlines()[0]
+        raise ReproError(f"{path}: not the weights of this run's model ({reason}); train it again") from None
+    model.to(memory_format=torch.channels_last)
+    return model.eval()
+
+
+def _take_frozen(model: nn.Module, state: Mapping[str, Tensor], least_bits: int) -> None:
+    """Give layers that were quantised after training the quantiser that their state belongs to.
+
+    Some methods give a layer more than the run's ``least_bits``.
+    """
+    for name, layer in quant_layers(model).items():
+        codes = state.get(f"{name}.weight_quantizer.stored_codes")
+        if codes is not None and not isinstance(layer.weight_quantizer, FrozenQuantizer):
+            bits = max(least_bits, int(codes.abs().max()).bit_length() + 1)
+            layer.weight_quantizer = FrozenQuantizer(codes, state[f"{name}.weight_quantizer.stored_scale"], bits)
+
+
+def _finished(run: Run, results: Path) -> Record:
+    path = run.record_path(results)
+    if not path.exists():
+        raise ReproError(f"{path}: no such run yet; `{_train_command(run)}` trains it")
+    return read_record(path)
+
+
+def _train_command(run: Run) -> str:
+    return f"python -m repro train {run.experiment} --scale {run.scale} --seed {run.seed}"
+
+
+def _measure_packed(path: Path, model: nn.Module, data: ImageData, content: bytes) -> tuple[dict[str, Any], Tensor]:
+    """Sizes, accuracy in the record's precision and in FP32, and how far logits are from the trained model's."""
+    packed = load_packed(path)
+    precision = packed.spec["precision"]
+    trained = predict(model_logits(model, precision), data, batches=1)
+    predictions = {name: predict(model_logits(packed.model, name), data) for name in dict.fromkeys((precision, "fp32"))}
+    difference = _relative_difference(predictions[precision][: len(trained)], trained)
+    if difference != 0:
+        raise ExportError(f"{path}: its logits differ from the trained model's by {difference:.1e} of the largest")
+    (accuracy, loss), (fp32_accuracy, fp32_loss) = score(predictions[precision], data), score(predictions["fp32"], data)
+    payload = payload_bytes(content)
+    part = {
+        "bytes": len(content), "payload_bytes": payload, "metadata_bytes": len(content) - payload,
+        "precision": precision, "test_images": len(data.test.labels), "test_accuracy": accuracy, "test_loss": loss,
+        "fp32_test_accuracy": fp32_accuracy, "fp32_test_loss": fp32_loss,
+        "logit_difference": difference, "compared_images": len(trained),
+    }  # fmt: skip
+    return part, predictions["fp32"]
+
+
+def _measure_onnx(proto: bytes, model: nn.Module, data: ImageData, threads: int, reference: Tensor) -> dict[str, Any]:
+    """Size, weight types, accuracy, and the largest difference to PyTorch's FP32 logits over the largest of these."""
+    predictions = predict(session_logits(onnx_session(proto, threads)), data)
+    accuracy, loss = score(predictions, data)
+    kinds = {storage_type(layer_bits(layer)) for layer in quantized_layers(model).values()}
+    return {
+        "bytes": len(proto), "opset": OPSET, "weights": sorted(kinds) or ["FP32"],
+        "test_accuracy": accuracy, "test_loss": loss, "logit_difference": _relative_difference(predictions, reference),
+    }  # fmt: skip
+
+
+def _relative_difference(logits: Tensor, reference: Tensor) -> float:
+    """Largest difference over the largest magnitude of ``reference``."""
+    return float((logits - reference).abs().max() / reference.abs().max())
+
+
+def _versions(onnx: bool) -> dict[str, str]:
+    versions = {"torch": str(torch.__version__)}
+    if onnx:
+        import onnxruntime
+
+        versions["onnxruntime"] = onnxruntime.__version__
+    return versions
