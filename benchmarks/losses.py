@@ -1,18 +1,19 @@
 """Losses of the first steps on this machine, and how far two machines' losses lie apart.
 
-    python benchmarks/losses.py run --json FILE [--steps 10] [--batch 128] [--threads 1] [--weights FILE]
+    python benchmarks/losses.py run --json FILE [--steps 10] [--batch 128] [--threads 1] [--weights FILE] [--no-onednn]
     python benchmarks/losses.py compare FILE OTHER
 
-`run` trains the first steps of table V's run (scale `paper`, FP32, seed 0) on real CIFAR-10 (REPRO_DATA_DIR) through the
-suite's own trainer. Seeds fix weights, batches, augmentation and dropout, so that another processor computes the same
-sums in another order: losses agree to FP32's rounding at first and then drift apart, as rounding is amplified. Two runs
-on one machine with different numbers of threads show how fast that goes without any change of architecture. `run`
-needs only torch, NumPy, PyYAML and filelock.
+`run` trains the first steps of table V's run (scale `paper`, FP32, seed 0) on real CIFAR-10 (REPRO_DATA_DIR) through
+the suite's own trainer. Seeds fix weights, batches, augmentation and dropout, so that another processor computes the
+same sums in another order: losses agree to FP32's rounding at first and then drift apart, as rounding is amplified.
+Two runs on one machine with different numbers of threads, or torch's oneDNN off, show how fast that goes without any
+change of architecture. `run` needs only torch, NumPy, PyYAML and filelock.
 """
 
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import time
 from pathlib import Path
@@ -40,8 +41,7 @@ def first_losses(steps: int, batch: int, threads: int, weights: Path | None = No
         weights: File of the initial weights: loaded where it exists, written where it does not.
 
     Returns:
-        ``losses`` (nats, one a step), ``seconds`` a step, digests of the initial weights and of the order of the images,
-        and what it ran on.
+        ``losses`` (nats, one a step), ``seconds`` a step, a digest of the initial weights, and what it ran on.
     """
     spec = {**Plan(load_config(Path(__file__).parent.parent / "config.yaml"), SCALE).run(EXPERIMENT, 0).spec}
     spec["batch_size"] = batch
@@ -63,8 +63,8 @@ def first_losses(steps: int, batch: int, threads: int, weights: Path | None = No
     with contextlib.suppress(Interrupted):
         trainer.train_epoch(after_step)
     return {
-        "losses": [(after - before) / batch for before, after in zip(sums, sums[1:], strict=False)],
-        "seconds": [after - before for before, after in zip(times, times[1:], strict=False)],
+        "losses": [(after - before) / batch for before, after in itertools.pairwise(sums)],
+        "seconds": [after - before for before, after in itertools.pairwise(times)],
         "batch": batch,
         "threads": threads,
         "initial_weights": start,
@@ -104,13 +104,16 @@ def main() -> None:
     run.add_argument("--batch", type=int, default=128)
     run.add_argument("--threads", type=int, default=1)
     run.add_argument("--weights", type=Path, help="initial weights: loaded where the file exists, else written to it")
+    run.add_argument("--no-onednn", action="store_true", help="convolutions by torch's own code, for another rounding")
     comparison = commands.add_parser("compare")
     comparison.add_argument("files", type=Path, nargs=2)
     arguments = parser.parse_args()
     if arguments.command == "compare":
         print(compare(*(json.loads(path.read_text()) for path in arguments.files)))
         return
-    found = first_losses(arguments.steps, arguments.batch, arguments.threads, arguments.weights)
+    other = torch.backends.mkldnn.flags(enabled=False) if arguments.no_onednn else contextlib.nullcontext()
+    with other:
+        found = first_losses(arguments.steps, arguments.batch, arguments.threads, arguments.weights)
     arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
