@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.config.schema import SPEC
 from repro.records import (
     COMPLETED,
     DIVERGED,
@@ -33,6 +34,7 @@ NUMBERS = (
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
     "paper_compression", "packed_compression", "wall_seconds", "train_images_per_second",
     "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
+    "weight_bits", "final_levels_min", "final_levels_max",
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "quantizer")  # fmt: skip
@@ -136,12 +138,14 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
         "torch_threads": environment.get("torch_threads"),
         "width": record.spec["model"]["width"],
-        "bit_width": record.spec["quantizer"].get("bit_width"),
+        "bit_width": _quantization(record.spec).get("bit_width"),
         "epochs": record.spec["epochs"],
         "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),
         "best_epoch_levels_min": layers.loc[layers["epoch"] == best, "levels"].min(),
         "paper_compression": size["fp32_bytes"] / size["paper_bytes"],
         "packed_compression": size["fp32_bytes"] / size["packed_bytes"],
+        "weight_bits": round(8 * size["paper_bytes"] / summary["parameters"]),
+        **_final_levels(layers),
     }
     return {**texts, **{name: _number(numbers[name]) for name in NUMBERS}}
 
@@ -156,6 +160,12 @@ def _export_row(export: Export | None) -> dict[str, Any]:
         "export_platform": _platform({"device": "cpu", "device_name": "", **environment}) if export else "",
         "onnx_weights": ", ".join(onnx["weights"]),
     }
+
+
+def _final_levels(layers: pd.DataFrame) -> dict[str, float]:
+    """Fewest and most levels in use of a layer after the last epoch; layers that stay in FP32 do not count."""
+    levels = layers.loc[layers["epoch"] == layers["epoch"].max(), "levels"]
+    return {"final_levels_min": levels.min(), "final_levels_max": levels.max()}
 
 
 def _number(value: float | None) -> float:
@@ -177,14 +187,26 @@ def _platform(environment: Mapping[str, Any]) -> str:
 
 
 def _recipe(spec: Mapping[str, Any]) -> str:
-    """Runs that differ in nothing but their quantiser have the same."""
-    rest = {key: value for key, value in spec.items() if key != "quantizer"}
+    """Runs that differ in nothing but their quantisation have the same, whatever keys the schema had at their time."""
+    rest = {key: value for key, value in spec.items() if key not in ("quantizer", "ptq") and value != _default(key)}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _default(key: str) -> Any:
+    """A spec key's default, which says nothing about a run; ``...`` where it has none."""
+    return SPEC.fields[key].default if key in SPEC.fields else ...
+
+
+def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The method that quantised the weights, in training or after it; records older than PTQ have no ``ptq``."""
+    after: Mapping[str, Any] = spec.get("ptq") or {"name": "none"}
+    during: Mapping[str, Any] = spec["quantizer"]
+    return during if after["name"] == "none" else {**after, "name": f"PTQ {after['name']}"}
+
+
 def _quantizer(spec: Mapping[str, Any]) -> str:
-    """The quantiser without its bit width, such as ``absmax`` or ``absmax_fixed, clip 3.0``; ``none`` for FP32."""
-    options = spec["quantizer"]
+    """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
+    options = _quantization(spec)
     others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
     return ", ".join([str(options["name"]), *others])
 

@@ -36,7 +36,7 @@ def measure_latency(model: nn.Module, record: Mapping[str, Any], threads: int, r
     Returns:
         ``threads``, ``rounds`` and ``seconds``: variant to batch (as text) to seconds a call, one a round.
     """
-    set_arithmetic(CPU, threads)
+    set_arithmetic(CPU, threads, "fp32")
     calls = _variants(model, record, threads)
     seconds: dict[str, dict[str, list[float]]] = {name: {str(batch): [] for batch in BATCHES} for name in calls}
     for batch in BATCHES:

@@ -51,7 +51,7 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     model = load_trained(run, directory, record.data["classes"])
     data = recorded_data(about)
     threads = record_threads(about)
-    set_arithmetic(CPU, threads)
+    set_arithmetic(CPU, threads, "fp32")
 
     content = pack_model(model, about)
     proto = build_onnx(model, about) if onnx else None  # a refusal leaves nothing half done

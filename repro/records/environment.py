@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import repro
+from repro.records.processor import processor_name as processor_name  # used from here by others
 
 
 def available_cores() -> int:
@@ -46,16 +47,6 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def processor_name() -> str:
-    """The processor as the operating system names it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Hardware"))]
-    return names[0] if names else platform.processor()
 
 
 def _git_state() -> tuple[str | None, bool | None]:

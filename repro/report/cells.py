@@ -25,6 +25,7 @@ UNITS: Mapping[str, tuple[float, int]] = {
     "gap": (100, 2),
     "MiB": (1 / 2**20, 2),
     "ratio": (1, 2),
+    "bits": (1, 0),
     "epoch": (1, 1),
     "epochs": (1, 0),
     "levels": (1, 1),

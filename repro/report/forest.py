@@ -41,14 +41,15 @@ def ablation_points(evidence: Evidence) -> pd.DataFrame:
         beside = names == [paper_data]
         shown |= beside
         panel = part if beside else part[part["source"] == OURS]
-        parts.append(panel.assign(panel=f"Scale {scale} · {', '.join(map(data_label, names))} · {_runs_label(ours)}"))
+        parts.append(panel.assign(panel=f"Scale {scale} · {', '.join(map(data_label, names))} · {runs_label(ours)}"))
     if not shown:
         first = cells[cells["scale"] == cells["scale"].iloc[0]]
         parts.insert(0, first[first["source"] == PAPER].assign(panel=PAPER_PANEL, scale=""))
     return pd.concat(parts, ignore_index=True)
 
 
-def _runs_label(cells: pd.DataFrame) -> str:
+def runs_label(cells: pd.DataFrame) -> str:
+    """Seeds, n and epochs of measured cells, such as ``seeds 0, 1 (n = 1 to 2) · 100 epochs``."""
     seeds = sorted({int(seed) for text in cells["seeds"] for seed in text.split()})
     counts = sorted({int(n) for n in cells["n"]})
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
@@ -64,11 +65,22 @@ def draw_ablation(frame: pd.DataFrame) -> Figure:
         figure, axes = stack_axes(heights, gaps, left=LEFT, right=RIGHT)
         for ax, (title, panel) in zip(axes, panels, strict=True):
             _draw_panel(ax, str(title), panel)
-        figure.legend(handles=_legend(frame), loc="lower center", ncols=2)
+        figure.legend(handles=legend_handles(frame), loc="lower center", ncols=2)
     return figure
 
 
 def _draw_panel(ax: Axes, title: str, panel: pd.DataFrame) -> None:
+    draw_dots(ax, panel)
+    ax.set_title(plain(title), x=(0.1 - LEFT) / (WIDTH - LEFT - RIGHT))  # from the figure's edge: titles are long
+
+
+def draw_dots(ax: Axes, panel: pd.DataFrame) -> None:
+    """One line a row: both selection rules with their intervals, the paper's value, and what was not run.
+
+    Args:
+        ax: Where to draw.
+        panel: Cells of accuracies in per cent.
+    """
     rows = list(dict.fromkeys(panel["row"]))
     places = {row: index for index, row in enumerate(rows)}
     for column, (_, marker, color) in MARKS.items():
@@ -87,7 +99,6 @@ def _draw_panel(ax: Axes, title: str, panel: pd.DataFrame) -> None:
     ax.plot(paper["value"].astype(float), y, "D", markerfacecolor="none", markeredgecolor=INK, markersize=6)
     ax.set_yticks(range(len(rows)), [plain(textwrap.fill(row, 37)) for row in rows])
     ax.set(xlabel="test accuracy (%)", ylabel="", ylim=(len(rows) - 0.5, -0.5))
-    ax.set_title(plain(title), x=(0.1 - LEFT) / (WIDTH - LEFT - RIGHT))  # from the figure's edge: titles are long
 
 
 def _cross_out(ax: Axes, ours: pd.DataFrame, y: list[float]) -> None:
@@ -96,7 +107,8 @@ def _cross_out(ax: Axes, ours: pd.DataFrame, y: list[float]) -> None:
     ax.plot(x, [place for place, hit in zip(y, diverged, strict=True) if hit], "x", color=INK, markersize=7)
 
 
-def _legend(frame: pd.DataFrame) -> list[Line2D]:
+def legend_handles(frame: pd.DataFrame) -> list[Line2D]:
+    """The marks of ``draw_dots`` that a frame has."""
     handles = [
         Line2D([], [], linestyle="none", marker=marker, color=color, label=f"measured: {label}")
         for column, (label, marker, color) in MARKS.items()

@@ -21,7 +21,7 @@ from repro.report.cells import (
     run_fields,
 )
 from repro.report.labels import twin
-from repro.report.tables import MEASURED, RULES, THEIRS
+from repro.report.tables import MEASURED, RULES, THEIRS, row_titles
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "CIFAR-10": ("main_cifar10", "fp32_cifar10"),
@@ -112,7 +112,7 @@ def ablation_tests(evidence: Evidence) -> pd.DataFrame:
     """Each ablation against the full method: paired difference, p-value, and p-value after Holm's correction."""
     paper = read_table("table7")
     members = [e for e in evidence.config.experiments.values() if e.group == paper["group"]]
-    titles = [member.title for member in members]
+    titles = row_titles(members)
     cells: list[Cell] = []
     for scale in evidence.scales_with(member.name for member in members):
         base = evidence.select(scale, paper["reference"])
@@ -121,9 +121,7 @@ def ablation_tests(evidence: Evidence) -> pd.DataFrame:
             others = [member for member in members if member.name != paper["reference"]]
             plain = [paired_p_value(evidence.select(scale, member.name)[rule], base[rule]) for member in others]
             for member, p, corrected in zip(others, plain, holm(plain), strict=True):
-                # two blocks may share a title; a row needs its own name
-                label = member.title if titles.count(member.title) == 1 else f"{member.title} ({member.name})"
-                key = {"scale": scale, "row": label, "group": group}
+                key = {"scale": scale, "row": titles[member.name], "group": group}
                 difference = our_difference(evidence, scale, member.name, paper["reference"], rule, "points")
                 runs = evidence.select(scale, member.name)
                 about = test_fields(runs, base, member.name, f"{rule} against {paper['reference']}")

@@ -11,7 +11,7 @@ from repro.report.labels import epochs_label, seeds_label
 
 EMPTY = "–"
 EVIDENCE = "runs, data, seeds, epochs"
-EXACT = ("MiB", "ratio")  # the same for every seed: an interval would say nothing
+EXACT = ("MiB", "ratio", "bits")  # the same for every seed: an interval would say nothing
 EVIDENCE_GROUP = "Evidence"
 LONG_TABLE, LONG_TEXT = 40, 60  # rows that still fit a page, characters that still fit a column
 MARKDOWN = {"|": r"\|", "<": "&lt;", "\n": " "}

@@ -12,7 +12,6 @@ from repro.records import COMPLETED
 from repro.report.cells import (
     BEST,
     LAST,
-    NONE,
     NOT_RUN,
     OURS,
     Cell,
@@ -33,7 +32,7 @@ ARITHMETIC = "Arithmetic (section III-E)"
 
 
 def table1(evidence: Evidence) -> pd.DataFrame:
-    """Related work: the paper's words and, where an experiment exists, what was measured."""
+    """Related work: the paper's words, and what was measured of it."""
     paper = read_table("table1")
     names = [name for row in paper["rows"] for name in row["experiments"]]
     cells: list[Cell] = []
@@ -59,9 +58,6 @@ def _related(row: Mapping[str, Any]) -> list[Cell]:
 
 def _our_related(evidence: Evidence, scale: str, row: Mapping[str, Any]) -> list[Cell]:
     columns = [*(RULES[rule] for rule in (BEST, LAST)), "hardware", "FP32 parity, last epoch"]
-    if not row["experiments"]:
-        none: Cell = {"source": OURS, "status": NONE, "unit": "text", "note": "no experiment here"}
-        return [{"column": column, **none} for column in columns]
     name, reference = row["experiments"][0], read_table("table2")["baseline"]
     runs, base = evidence.select(scale, name), evidence.select(scale, reference)
     machines = "; ".join(dict.fromkeys(runs["platform"]))

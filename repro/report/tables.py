@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from repro.analysis import Evidence, level_range, map_epochs
+from repro.config import Experiment
 from repro.paper import authors_log, log_levels, log_summary, parse_printed, read_logs, read_table
 from repro.records import COMPLETED
 from repro.report.cells import (
@@ -90,6 +91,16 @@ def table2(evidence: Evidence) -> pd.DataFrame:
     return cell_frame(cells)
 
 
+def row_titles(experiments: Iterable[Experiment]) -> dict[str, str]:
+    """A title for each experiment by name; two blocks may share one, and a row needs its own."""
+    members = list(experiments)
+    titles = [member.title for member in members]
+    return {
+        member.name: member.title if titles.count(member.title) == 1 else f"{member.title} ({member.name})"
+        for member in members
+    }
+
+
 def _row_label(evidence: Evidence, row: Mapping[str, Any], experiment: str) -> str:
     """The paper's name of a row, with the experiment's title where several measure it."""
     if len(row["experiments"]) == 1:
@@ -169,13 +180,11 @@ def table7(evidence: Evidence) -> pd.DataFrame:
     names = [experiment.name for experiment in members]
     rules = [BEST, LAST] + [VALIDATED] * any(twin(name) in evidence.config.experiments for name in names)
     full = rows[paper["reference"]]["values"]["accuracy"]
-    titles = [experiment.title for experiment in members]
+    titles = row_titles(members)
     cells: list[Cell] = []
     for scale in evidence.scales_with(_with_twins(names)):
         for experiment in members:
-            # two blocks may share a title; a row needs its own name
-            unique = titles.count(experiment.title) == 1
-            key = {"scale": scale, "row": experiment.title if unique else f"{experiment.title} ({experiment.name})"}
+            key = {"scale": scale, "row": titles[experiment.name]}
             cells += [{**key, "group": THEIRS, **cell} for cell in _paper_ablation(rows.get(experiment.name), full)]
             cells += [{**key, **cell} for cell in _accuracies(evidence, scale, experiment.name, rules)]
             for rule, column in ((BEST, "to full, best (points)"), (LAST, "to full, last (points)")):

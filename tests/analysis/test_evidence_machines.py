@@ -68,6 +68,37 @@ def test_runs_that_differ_in_their_quantiser_alone_share_a_recipe(factory):
     assert runs.loc["main_cifar10", "bit_width"] == 4
 
 
+def test_quantised_activations_are_another_recipe_and_ptq_another_quantiser(factory):
+    plain = factory.write("fp32_cifar10")
+    edit(plain, spec={"ptq": {"name": "mse", "bit_width": 3}})
+    edit(factory.write("main_cifar10"), spec={"activation_quantizer": {"name": "pact", "bit_width": 4}})
+    factory.write("main_cifar10", seed=1)
+    runs = load(factory).runs.drop_duplicates("path").set_index(["experiment", "seed"])
+    assert runs.loc[("fp32_cifar10", 0), ["quantizer", "bit_width"]].tolist() == ["PTQ mse", 3]
+    assert runs.loc[("fp32_cifar10", 0), "recipe"] == runs.loc[("main_cifar10", 1), "recipe"]
+    assert runs.loc[("main_cifar10", 0), "recipe"] != runs.loc[("main_cifar10", 1), "recipe"]
+
+
+def test_bits_and_last_levels_are_read_from_sizes_and_layers(factory):
+    factory.write("main_cifar10")
+    factory.write("fp32_cifar10")
+    runs = load(factory).runs.drop_duplicates("path").set_index("experiment")
+    names = ["weight_bits", "final_levels_min", "final_levels_max"]
+    assert runs.loc["main_cifar10", names].tolist() == [4, 13, 15]
+    assert runs.loc["fp32_cifar10", "weight_bits"] == 32
+    assert runs.loc["fp32_cifar10", names[1:]].isna().all()
+
+
+def test_a_run_from_another_machine_alone_needs_no_folder_of_its_experiments_name(factory):
+    home = factory.write("mobile_cifar10", "paper")
+    phone = factory.results / "paper" / "oneplus" / home.name
+    phone.parent.mkdir()
+    home.rename(phone)
+    edit(phone, environment={"architecture": "aarch64", "processor": "OnePlus LE2101, 4 x Cortex-A55"})
+    runs = load(factory).select("paper", "mobile_cifar10")
+    assert runs["platform"].tolist() == ["aarch64 · OnePlus LE2101, 4 x Cortex-A55"]
+
+
 def test_histograms_are_rows_of_the_weights(factory):
     layer = {"name": "conv1", "max_abs_weight": 0.5, "histogram": {"edges": [-0.5, 0, 0.5], "counts": [3, 1]}}
     lost = {"name": "fc2", "max_abs_weight": None, "histogram": {"edges": [], "counts": []}}  # a diverged run's

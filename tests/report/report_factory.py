@@ -35,19 +35,26 @@ class RecordFactory:
         run = Plan(self.config, scale).run(experiment, seed)
         spec_hash = spec_hash or run.spec_hash
         epochs = int(run.spec["epochs"])
-        peak = max(1, epochs - 1)
-        accuracies = [best * epoch / peak if epoch <= peak else best - 0.01 for epoch in range(1, epochs + 1)]
+        after_training = run.spec.get("ptq", {"name": "none"})["name"] != "none"
+        quantized = after_training or run.spec["quantizer"]["name"] != "none"
+        if after_training:  # a PTQ run has one row, at the last epoch of the training whose weights it takes
+            peak, accuracies = epochs, {epochs: best}
+        else:
+            peak = max(1, epochs - 1)
+            accuracies = {
+                epoch: best * epoch / peak if epoch <= peak else best - 0.01 for epoch in range(1, epochs + 1)
+            }
         directory = self.results / (folder or f"{scale}/{run.experiment}/seed{seed}-{spec_hash}")
-        quantized = run.spec["quantizer"]["name"] != "none"
         validated = bool(run.spec["dataset"]["validation_fraction"])
         record = Record(
             experiment=run.experiment, group=self.config.experiments[experiment].group, scale=scale, seed=seed,
             spec=run.spec, spec_hash=spec_hash, core_version=1, status=status,
             reason="at chance" if status == "diverged" else "",
             summary={
-                "epochs_run": epochs, "parameters": 3251018, "quantized_weights": 3246784 if quantized else 0,
-                "final_train_loss": 0.1, "final_train_accuracy": accuracies[-1] + 0.005, "final_test_loss": 0.3,
-                "final_test_accuracy": accuracies[-1], "best_test_accuracy": max(accuracies), "best_test_epoch": peak,
+                "epochs_run": len(accuracies), "parameters": 3251018, "quantized_weights": 3246784 if quantized else 0,
+                "final_train_loss": 0.1, "final_train_accuracy": accuracies[epochs] + 0.005, "final_test_loss": 0.3,
+                "final_test_accuracy": accuracies[epochs], "best_test_accuracy": max(accuracies.values()),
+                "best_test_epoch": peak,
                 "validated_test_accuracy": best - 0.02 if validated else None,
                 "validated_epoch": peak if validated else None,
             },
@@ -57,17 +64,20 @@ class RecordFactory:
                 "test_images": run.spec["dataset"]["test_images"] or DATASET_SIZES[run.spec["dataset"]["name"]][1],
             },
             layers=[],
-            size={"fp32_bytes": 13004072, "paper_bytes": 1625509, "packed_bytes": 1651680},
+            size={
+                "fp32_bytes": 13004072, "paper_bytes": 1625509 if quantized else 13004072,
+                "packed_bytes": 1651680 if quantized else 13018820,
+            },
             compute={"forward_flops_per_image": 3.1e8, "step_flops_per_image": 9.3e8},
             timing={"started_at": "2025-01-01T00:00:00Z", "ended_at": "2025-01-01T00:01:00Z", "wall_seconds": 60.0,
-                    "train_images_per_second": 300.0},
+                    "train_images_per_second": None if after_training else 300.0},
             environment={"git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu", "device_name": "a CPU"},
         )  # fmt: skip
         write_record(
             directory,
             record,
-            [self._epoch(epoch, accuracy) for epoch, accuracy in enumerate(accuracies, 1)],
-            [self._layer(epoch, index, quantized) for epoch in range(1, epochs + 1) for index in range(len(LAYERS))],
+            [self._epoch(epoch, accuracy) for epoch, accuracy in accuracies.items()],
+            [self._layer(epoch, index, quantized) for epoch in accuracies for index in range(len(LAYERS))],
         )
         return directory
 

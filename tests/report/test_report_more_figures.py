@@ -16,7 +16,7 @@ from repro.report.shrink import shrink_curves
 from repro.report.soft_clip import FUNCTIONS, clip_effects
 from repro.report.style import to_bytes
 
-MINE = ("figure1", "figure2", "levels", "shrink", "bit_widths", "figure_cost")
+MINE = ("figure1", "figure2", "levels", "shrink", "bit_widths", "figure_baselines", "figure_cost")
 
 
 def evidence_of(factory):

@@ -138,10 +138,10 @@ def test_table_6_shows_mib_and_mb_of_arithmetic_and_record(factory):
     assert parameters["Arithmetic (section III-E)", "count or ratio"] == "3297188"
 
 
-def test_table_1_shows_what_has_no_experiment_and_what_is_not_run(factory):
+def test_table_1_shows_the_papers_words_beside_what_was_measured_and_what_was_not_run(factory):
     factory.write("main_cifar10", best=0.9)
     frame = shown(factory, "table1")
-    assert frame.loc[("quick", "QLoRA [6]"), ("Measured here", "last epoch (%)")] == "no experiment here"
+    assert frame.loc[("quick", "QLoRA [6]"), ("Measured here", "last epoch (%)")] == "not run"
     assert frame.loc[("quick", "QLoRA [6]"), ("Paper", "FP32 parity")] == "N/A"
     ours = frame.loc[("quick", "Ours (the paper's)")]
     assert ours["Measured here", "last epoch (%)"].startswith("89.00 (n = 1")

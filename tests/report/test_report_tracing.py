@@ -9,10 +9,11 @@ import pytest
 from page_cells import PageTables
 
 from repro.report import build_report
+from repro.report.methods import METHOD_GROUPS
 
 PICKS = 60
 DIGITS = {"%": 2, "points": 2, "gap": 2, "MiB": 2, "ratio": 2, "levels": 1, "epoch": 1, "mean levels": 2,
-          "ms": 2, "ppm": 2}  # fmt: skip
+          "ms": 2, "ppm": 2, "bits": 0}  # fmt: skip
 FACTORS = {"%": 100, "points": 100, "gap": 100, "MiB": 2**-20, "ms": 1e3, "ppm": 1e6}
 
 
@@ -51,7 +52,7 @@ def test_every_cell_of_the_real_files_is_recomputed_from_the_exports(factory, ta
 
 
 def test_every_measured_number_of_the_comparisons_names_its_runs(tables):
-    comparisons = ("main", "table2", "table3", "table7")
+    comparisons = ("main", "table2", "table3", "table7", *(f"methods_{group}" for group in METHOD_GROUPS))
     cells = [
         cell for row in tables.rows for cell in row if cell.table in comparisons and "data-sort" in cell.attributes
     ]
@@ -92,6 +93,13 @@ def figure(folder, measure):
     if measure == "best_epoch_levels_min":
         rows = csv.DictReader((folder / "layers.csv").open())
         return min(float(row["levels"]) for row in rows if int(row["epoch"]) == best and row["levels"])
+    if measure == "weight_bits":
+        return round(8 * record["size"]["paper_bytes"] / record["summary"]["parameters"])
+    if measure.startswith("final_levels_"):
+        rows = [row for row in csv.DictReader((folder / "layers.csv").open()) if row["levels"]]
+        last = max(int(row["epoch"]) for row in rows)
+        levels = [float(row["levels"]) for row in rows if int(row["epoch"]) == last]
+        return {"min": min, "max": max}[measure.removeprefix("final_levels_")](levels)
     part, _, name = measure.partition("_")
     if part in ("file", "onnx") and "seconds" not in measure:
         return json.loads((folder / "export.json").read_text())["packed" if part == "file" else "onnx"][name]
