@@ -1,4 +1,4 @@
-"""The command line: ``python -m repro list | plan | train | status | track | report | claims | data``.
+"""The command line: ``python -m repro list | plan | train | weights | status | track | report | claims | data``.
 
 Every command imports what it needs when it runs, so that ``list`` and ``status`` answer at once.
 """
@@ -11,9 +11,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from repro.config import Config, Plan, Run, load_config
 from repro.errors import ReproError
+
+if TYPE_CHECKING:
+    from repro.train import Settings
 
 LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have ended
 
@@ -60,16 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "every run of a scale: state, epoch, accuracy, time left")
     planning = add("plan", _plan, "what a scale would cost on this machine: cached runs, runs to train, time")
     train = add("train", _train, "train one experiment with one seed, or go on where it stopped")
-    for sub in (listing, status, planning, train):
+    weights = add("weights", _weights, "make sure of a run's weights: they are there, or it is trained (again)")
+    for sub in (listing, status, planning, train, weights):
         sub.add_argument("--scale", help="scale (default: the configured one)")
     planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
     planning.add_argument("--cores", type=_at_least(1), help="as for snakemake (default: all of this machine)")
-    train.add_argument("experiment", help="a name from `python -m repro list`")
-    train.add_argument("--seed", type=_at_least(0), default=0)
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    train.add_argument("--threads", type=_at_least(1), help="CPU threads (default: the scale's)")
-    train.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
-    train.add_argument("--expect-spec", help="fail unless the run's spec has this hash (used by the workflow)")
+    for sub in (train, weights):
+        sub.add_argument("experiment", help="a name from `python -m repro list`")
+        sub.add_argument("--seed", type=_at_least(0), default=0)
+        sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+        sub.add_argument("--threads", type=_at_least(1), help="CPU threads (default: the scale's)")
+        sub.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
+        sub.add_argument("--expect-spec", help="fail unless the run's spec has this hash (used by the workflow)")
     track = add("track", _track, "bring all records into MLflow; can be repeated")
     track.add_argument("--uri", help="MLflow address (default: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
     track.add_argument("--stamp", type=Path, help="file to write afterwards (used by the workflow)")
@@ -100,11 +106,11 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
     rows = []
     for experiment in config.experiments.values():
         runs = plan.runs(experiment.name)
-        shared = "" if runs[0].experiment == experiment.name else f"run of {runs[0].experiment}"
-        spec = runs[0].spec
-        rows.append(
-            (experiment.name, experiment.group, spec["dataset"]["name"], spec["epochs"], runs[0].spec_hash, shared)
-        )
+        run, source = runs[0], plan.source(runs[0])
+        shared = "" if run.experiment == experiment.name else f"run of {run.experiment}"
+        shared = shared or ("" if source is None else f"weights of {source.experiment}")
+        data, epochs = run.spec["dataset"]["name"], run.epochs_to_train
+        rows.append((experiment.name, experiment.group, data, epochs, run.spec_hash, shared))
     print(f"scale {plan.scale.name}: {plan.scale.description}; seeds {', '.join(map(str, plan.scale.seeds))}")
     print(tabulate(rows, headers=("experiment", "group", "data", "epochs", "spec", "shares the")))
     return 0
@@ -123,7 +129,7 @@ def _status(arguments: argparse.Namespace, config: Config) -> int:
             entry.run.experiment + (f" (+{len(entry.serves) - 1})" if len(entry.serves) > 1 else ""),
             entry.run.seed,
             entry.state,
-            f"{entry.epoch}/{entry.run.spec['epochs']}",
+            f"{entry.epoch}/{entry.run.epochs_to_train}",
             "" if entry.accuracy is None else f"{100 * entry.accuracy:.2f} %",
             "" if not entry.seconds_left else duration(entry.seconds_left),
         )
@@ -167,13 +173,47 @@ def _probe(run: Run) -> Mapping[str, float]:
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:
-    run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
+    from repro.train import Settings, quantize_run, train_run
+
+    plan, run = _planned_run(arguments, config)
+    source = plan.source(run)
+
+    def work(settings: Settings) -> str:
+        record = train_run(run, settings) if source is None else quantize_run(run, source, settings)
+        summary, path = record.summary, run.record_path(arguments.results)
+        final, best = summary["final_test_accuracy"], summary["best_test_accuracy"]
+        if source is not None:
+            return f"{path}: {record.status}, test accuracy {final:.2%}, from the weights of {source.key}"
+        return (
+            f"{path}: {record.status}, test accuracy {final:.2%} at the last epoch, "
+            f"{best:.2%} at the best (epoch {summary['best_test_epoch']})"
+        )
+
+    return _until_stopped(arguments, config, run, work)
+
+
+def _weights(arguments: argparse.Namespace, config: Config) -> int:
+    from repro.train import restore_weights
+
+    plan, run = _planned_run(arguments, config)
+    source = plan.source(run) or run  # of a PTQ experiment: those that it takes
+    return _until_stopped(arguments, config, source, lambda settings: str(restore_weights(source, settings)))
+
+
+def _planned_run(arguments: argparse.Namespace, config: Config) -> tuple[Plan, Run]:
+    plan = Plan(config, arguments.scale)
+    run = plan.run(arguments.experiment, arguments.seed)
     if arguments.expect_spec not in (None, run.spec_hash):
         raise ReproError(
             f"{arguments.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
             f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
         )
-    from repro.train import Interrupted, Settings, Tracker, train_run
+    return plan, run
+
+
+def _until_stopped(arguments: argparse.Namespace, config: Config, run: Run, work: Callable[["Settings"], str]) -> int:
+    """Do ``work`` for ``run`` and print what it says, or end in order where a signal asks for it."""
+    from repro.train import Interrupted, Settings, Tracker
 
     group = config.experiments[run.experiment].group
 
@@ -194,7 +234,7 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
         stop=stop.requested,
     )
     try:
-        record = train_run(run, settings)
+        print(work(settings))
     except Interrupted:
         print(
             f"stopped by {signal.Signals(stop.signal).name}; the checkpoint holds every step, "
@@ -202,11 +242,6 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
             file=sys.stderr,
         )
         return 128 + stop.signal
-    summary = record.summary
-    print(
-        f"{run.record_path(arguments.results)}: {record.status}, test accuracy {summary['final_test_accuracy']:.2%} "
-        f"at the last epoch, {summary['best_test_accuracy']:.2%} at the best (epoch {summary['best_test_epoch']})"
-    )
     return 0
 
 

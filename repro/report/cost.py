@@ -44,6 +44,7 @@ def paper_demand() -> Mapping[str, float]:
 def cost_table(evidence: Evidence) -> pd.DataFrame:
     """One row a machine, precision and number of threads: images/s, FLOPs and GFLOP/s, each a median over runs."""
     runs = pd.concat([evidence.runs, evidence.repeats]).drop_duplicates("path")
+    runs = runs.dropna(subset=["train_images_per_second"])  # a PTQ run trains nothing
     found = set(runs["scale"])
     scales = [scale for scale in scale_order(evidence.config) if scale in found] or [evidence.config.scale]
     cells: list[Cell] = []

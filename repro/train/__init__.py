@@ -1,7 +1,19 @@
-"""Training: the loop, checkpoints, progress, and a run from start to record."""
+"""Training: the loop, checkpoints, progress, a run from start to record, and quantisation after it."""
 
 from repro.train.checkpoint import ResumeError
+from repro.train.post_training import quantize_run
 from repro.train.run import RunBusyError, Settings, Tracker, train_run
 from repro.train.trainer import Interrupted, Trainer
+from repro.train.weights import restore_weights
 
-__all__ = ["Interrupted", "ResumeError", "RunBusyError", "Settings", "Tracker", "Trainer", "train_run"]
+__all__ = [
+    "Interrupted",
+    "ResumeError",
+    "RunBusyError",
+    "Settings",
+    "Tracker",
+    "Trainer",
+    "quantize_run",
+    "restore_weights",
+    "train_run",
+]

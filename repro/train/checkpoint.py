@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from repro.config.runs import WEIGHTS_NAME
 from repro.errors import ReproError
 from repro.records import CHECKPOINT_NAME, atomic_write
-
-WEIGHTS_NAME = "weights.pt"
 
 
 class ResumeError(ReproError):
