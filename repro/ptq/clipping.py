@@ -65,11 +65,8 @@ def laplace_clip(levels: int) -> float:
 
 def gauss_clip(levels: int) -> float:
     """As ``laplace_clip`` for a normal distribution, in units of its standard deviation: 1.71, 2.15, 2.55."""
-    return _root(
-        lambda a: (
-            a * (math.erfc(a / math.sqrt(2)) + 1 / (3 * levels**2)) - math.sqrt(2 / math.pi) * math.exp(-a * a / 2)
-        )
-    )
+    density = math.sqrt(2 / math.pi)
+    return _root(lambda a: a * (math.erfc(a / 2**0.5) + 1 / (3 * levels**2)) - density * math.exp(-a * a / 2))
 
 
 def _root(rising: Callable[[float], float]) -> float:

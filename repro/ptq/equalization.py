@@ -54,7 +54,9 @@ def fold_batch_norms(model: nn.Module) -> None:
     for layer, norm in pairwise(_chain(model)):
         if not isinstance(layer, QuantLayer) or not isinstance(norm, BatchNorm):
             continue
-        assert layer.bias is not None and norm.running_mean is not None and norm.running_var is not None
+        assert layer.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
         layer.weight.mul_(gain.reshape(-1, *[1] * (layer.weight.dim() - 1)))
         layer.bias.copy_((layer.bias - norm.running_mean) * gain + norm.bias)

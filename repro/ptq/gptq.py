@@ -52,7 +52,7 @@ def input_hessian(layer: QuantLayer, inputs: Tensor) -> Tensor:
     """
     size = layer.weight[0].numel()
     hessian, count = torch.zeros(size, size, device=inputs.device), 0
-    for chunk in inputs.split(UNFOLD_IMAGES if inputs.dim() == 4 else len(inputs)):
+    for chunk in torch.split(inputs, UNFOLD_IMAGES):  # type: ignore[no-untyped-call]
         patches = _patches(layer, chunk)
         hessian.addmm_(patches.T, patches)
         count += len(patches)
@@ -63,13 +63,8 @@ def _patches(layer: QuantLayer, inputs: Tensor) -> Tensor:
     """What each output sees: [M, d]."""
     if not isinstance(layer, QuantConv2d):
         return inputs
-    unfolded = nn.functional.unfold(
-        inputs.contiguous(),
-        layer.kernel_size,
-        layer.dilation,
-        layer.padding,
-        layer.stride,  # type: ignore[arg-type]
-    )
+    assert not isinstance(layer.padding, str)
+    unfolded = nn.functional.unfold(inputs.contiguous(), layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     return unfolded.transpose(1, 2).reshape(-1, unfolded.shape[1])
 
 

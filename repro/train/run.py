@@ -98,9 +98,7 @@ def train_run(run: Run, settings: Settings) -> Record:
         ReproError: If data or device are not there.
     """
     if run.epochs_to_train == 0:
-        raise ReproError(
-            f"{run.experiment} quantises finished weights and trains nothing; see repro.train.post_training"
-        )
+        raise ReproError(f"{run.experiment} trains nothing: quantise it with repro.train.quantize_run")
     directory = run.directory(settings.results)
     with only_writer(directory):
         return finished_record(run, settings.results) or _Session(run, settings, directory).train()
