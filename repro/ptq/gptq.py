@@ -52,7 +52,7 @@ def input_hessian(layer: QuantLayer, inputs: Tensor) -> Tensor:
     """
     size = layer.weight[0].numel()
     hessian, count = torch.zeros(size, size, device=inputs.device), 0
-    for chunk in torch.split(inputs, UNFOLD_IMAGES):  # type: ignore[no-untyped-call]
+    for chunk in torch.split(inputs, UNFOLD_IMAGES):
         patches = _patches(layer, chunk)
         hessian.addmm_(patches.T, patches)
         count += len(patches)
