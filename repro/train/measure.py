@@ -72,12 +72,13 @@ def model_sizes(model: nn.Module) -> dict[str, int]:
 
     The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
     are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
-    parameters and statistics (its step counter too, 8 bytes each), one scale a quantised layer.
+    parameters and statistics (its step counter too, 8 bytes each), and each layer's scales.
     """
     parameters = sum(p.numel() for p in model.parameters())
     layers = [layer for layer in quant_layers(model).values() if layer.weight_quantizer is not None]
     bits = max((layer.weight_quantizer.bit_width for layer in layers if layer.weight_quantizer), default=32)
     packed_weights = sum(-(-layer.weight.numel() * bits // 8) for layer in layers)
+    scales = sum(layer.weight_quantizer.scale(layer.weight).numel() for layer in layers if layer.weight_quantizer)
     others = parameters - sum(layer.weight.numel() for layer in layers)
     statistics = sum(
         buffer.numel() * buffer.element_size()
@@ -87,7 +88,7 @@ def model_sizes(model: nn.Module) -> dict[str, int]:
     return {
         "fp32_bytes": BYTES_PER_FLOAT * parameters,
         "paper_bytes": -(-parameters * bits // 8),
-        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + len(layers)) + statistics,
+        "packed_bytes": packed_weights + BYTES_PER_FLOAT * (others + scales) + statistics,
     }
 
 

@@ -62,6 +62,9 @@ def test_the_record_names_its_source_and_every_reader_takes_it(plan: Plan, resul
     assert record.summary["quantized_weights"] == sum(layer["weights"] for layer in record.layers)
     assert all(1 < layer["levels"] <= 15 and layer["quantized"] for layer in record.layers)
     assert record.size["packed_bytes"] < record.size["fp32_bytes"] / 3
+    channels, _ = quantize(plan, results, "ptq4_channel_cifar10")
+    more = read_record(channels.record_path(results)).size["packed_bytes"] - record.size["packed_bytes"]
+    assert more == 4 * sum(layer["shape"][0] - 1 for layer in record.layers), "a scale an output channel"
     (row,) = read_csv_rows(run.directory(results) / "epochs.csv")
     assert int(row["epoch"]) == run.spec["epochs"]
     assert row["train_loss"] == row["learning_rate"] == row["gradient_norm"] == ""
