@@ -9,8 +9,7 @@ from repro.records import find_records
 
 PLAN = Plan(load_config("config.yaml", overrides=config))
 RECORDS = [str(run.record_path()) for run in PLAN]
-PAGE, CAPTIONS = "report/index.html", "profiles/report"
-SYNCED = f"results/.mlflow-{PLAN.scale.name}.txt"
+PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
 shell.prefix(f'set -euo pipefail; repro() {{{{ {shlex.quote(sys.executable)} -m repro "$@"; }}}}; ')
 
 
@@ -46,13 +45,14 @@ rule train:
         " --expect-spec {wildcards.spec} >> {log} 2>&1"
 
 
-# Training leaves weights beside its record; where they are gone, this brings them back. `update`, since Snakemake
-# deletes any other output before its job runs, here also what the training has just written (it warns about that).
+# Where weights are gone. `update`, for Snakemake deletes other outputs first: here what training has just written.
 use rule train as weights with:
     input:
         ancient(rules.train.output),
     output:
         update("results/{scale}/{experiment}/seed{seed}-{spec}/weights.pt"),
+    log:
+        "logs/{scale}/{experiment}/seed{seed}-{spec}-weights.log",
     params:
         command="weights",
 
