@@ -4,16 +4,13 @@ import shlex
 import sys
 
 from repro.config import Plan, load_config
+from repro.plan import has_gpu, slots
 from repro.records import find_records
-from repro.records.environment import available_cores, has_gpu
 
-CONFIG = load_config("config.yaml", overrides=config)
-PLAN = Plan(CONFIG)
+PLAN = Plan(load_config("config.yaml", overrides=config))
 RECORDS = [str(run.record_path()) for run in PLAN]
-PAGE = "report/index.html"
-SYNCED = f"results/.mlflow-{PLAN.scale.name}.txt"
-PYTHON = shlex.quote(sys.executable)
-shell.prefix(f'set -euo pipefail; repro() {{{{ {PYTHON} -m repro "$@"; }}}}; ')
+PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
+shell.prefix(f'set -euo pipefail; repro() {{{{ {shlex.quote(sys.executable)} -m repro "$@"; }}}}; ')
 
 
 # Records of other scales, and stale ones, are plain files that no rule makes again.
@@ -23,48 +20,51 @@ wildcard_constraints:
     spec="|".join({run.spec_hash for run in PLAN}),
 
 
-def slots(wildcards):
-    """Slots of --cores that a training takes: --cores beyond the machine's would only slow each other."""
-    oversubscription = -(-(workflow.cores or 1) // available_cores())
-    return CONFIG.scales[wildcards.scale].torch_threads * oversubscription
-
-
 rule all:
     input:
-        RECORDS,
-        PAGE,
-        SYNCED,
+        [*RECORDS, PAGE, SYNCED],
 
 
-# No file input: a run's identity is in its path; a touched source file retrains nothing, an edited setting does.
+# A run's identity is in its path: an edited setting retrains, a touched file never. Only PTQ has an input, weights.
 rule train:
+    input:
+        ancient(lambda job: PLAN.weights_before(PLAN.run(job.experiment, int(job.seed)))),
     output:
         "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}.log",
     conda:
         "profiles/environment.yaml"
-    threads: slots
+    threads: lambda job: slots(PLAN.scale.torch_threads, workflow.cores)
     resources:
         gpu=int(has_gpu()),
+    params:
+        command="train",
     shell:
-        "repro train {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
+        "repro {params.command} {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
         " --expect-spec {wildcards.spec} >> {log} 2>&1"
+
+
+# Where weights are gone. `update`, for Snakemake deletes other outputs first: here what training has just written.
+use rule train as weights with:
+    input:
+        ancient(rules.train.output),
+    output:
+        update("results/{scale}/{experiment}/seed{seed}-{spec}/weights.pt"),
+    log:
+        "logs/{scale}/{experiment}/seed{seed}-{spec}-weights.log",
+    params:
+        command="weights",
 
 
 # All records on disk, not only those of this scale: committed evidence stands beside what this machine ran.
 rule report:
     input:
-        "config.yaml",
-        sorted({*RECORDS, *map(str, find_records())}),
+        ["config.yaml", *sorted({*RECORDS, *map(str, find_records())})],
     output:
-        report(PAGE, category="page", caption="profiles/report/page.rst"),
-        report(
-            directory("report/figures"), patterns=["{name}.svg"], category="figures", caption="profiles/report/svg.rst"
-        ),
-        report(
-            directory("report/tables"), patterns=["{name}.csv"], category="tables", caption="profiles/report/csv.rst"
-        ),
+        report(PAGE, category="page", caption=f"{CAPTIONS}/page.rst"),
+        report(directory("report/figures"), patterns=["{name}.svg"], category="figures", caption=f"{CAPTIONS}/svg.rst"),
+        report(directory("report/tables"), patterns=["{name}.csv"], category="tables", caption=f"{CAPTIONS}/csv.rst"),
     log:
         "logs/report.log",
     conda:
@@ -86,7 +86,7 @@ rule track:
         "repro track --stamp {output} > {log} 2>&1"
 
 
-for group in CONFIG.groups:
+for group in PLAN.config.groups:
 
     rule:
         name:

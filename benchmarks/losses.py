@@ -45,7 +45,7 @@ def first_losses(steps: int, batch: int, threads: int, weights: Path | None = No
     """
     spec = {**Plan(load_config(Path(__file__).parent.parent / "config.yaml"), SCALE).run(EXPERIMENT, 0).spec}
     spec["batch_size"] = batch
-    set_arithmetic(torch.device("cpu"), threads)
+    set_arithmetic(torch.device("cpu"), threads, "fp32")
     trainer = Trainer(spec, 0, load_dataset("cifar10"), torch.device("cpu"))
     if weights is not None and weights.exists():
         trainer.model.load_state_dict(torch.load(weights, weights_only=True))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from repro.records.environment import available_cores, has_gpu, processor_name
 from repro.status import FINISHED, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
+PTQ_EPOCHS = 0.25  # what a PTQ run costs, the dearest method and the evaluation, in epochs of its FP32 run; measured
+
+ENDED = (FINISHED, DIVERGED)
+NO_WEIGHTS = "finished, weights gone"
 
 Probe = Callable[[Run], Mapping[str, float]]
 
@@ -25,7 +29,7 @@ class PlannedRun:
     Attributes:
         run: Which run.
         state: As in ``repro.status``.
-        epochs_left: Epochs still to train.
+        epochs_left: Epochs still to train; again, where a PTQ run needs weights of which only the record is here.
         seconds: Estimate for them, alone on its threads; 0 where the run is cached.
         source: ``cached``, ``records`` (of this machine) or ``probe``.
     """
@@ -51,23 +55,38 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
     recorded = {} if has_gpu() else _recorded_rates(results)
     probed: dict[str, Mapping[str, float]] = {}
     planned = []
-    for entry in scale_status(plan, results):
-        run = entry.run
-        if entry.state in (FINISHED, DIVERGED):
+    entries = scale_status(plan, results)
+    wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
+    for entry in entries:
+        run, left = entry.run, entry.run.epochs_to_train - entry.epoch
+        if run.key in wanted and entry.state in ENDED:
+            entry, left = replace(entry, state=NO_WEIGHTS), run.epochs_to_train
+        if entry.state in ENDED:
             planned.append(PlannedRun(run, entry.state, 0, 0.0, "cached"))
             continue
-        left = run.spec["epochs"] - entry.epoch
+        epochs = left if run.epochs_to_train else PTQ_EPOCHS
         train, test = _image_counts(run.spec)
         key = _setting(run.spec, run.torch_threads)
         if key in recorded:
-            seconds, source = recorded[key] * train * left, "records"
+            seconds, source = recorded[key] * train * epochs, "records"
         else:
             if key not in probed:
                 probed[key] = probe(run)
             rates = probed[key]
-            seconds, source = (rates["train"] * train + rates["evaluate"] * test) * left, "probe"
+            seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
         planned.append(PlannedRun(run, entry.state, left, START_SECONDS + seconds, source))
     return planned
+
+
+def _weights_to_restore(plan: Plan, to_make: list[Run], results: Path) -> set[str]:
+    """Keys of the runs whose weights some PTQ run to be made takes, and which are not here."""
+    sources = [source for run in to_make if (source := plan.source(run)) is not None]
+    return {source.key for source in sources if not source.weights_path(results).exists()}
+
+
+def slots(threads: int, cores: int | None) -> int:
+    """Slots of --cores that a training takes: --cores beyond the machine's would only slow each other."""
+    return threads * -(-(cores or 1) // available_cores())
 
 
 def wall_seconds(planned: list[PlannedRun], cores: int | None = None) -> float:
@@ -116,6 +135,8 @@ def _recorded_rates(results: Path) -> dict[str, float]:
             record = read_record(path)
         except RecordError:
             continue  # the report lists unreadable records
+        if "source_run" in record.summary:
+            continue  # PTQ: no epoch to take the time of
         if record.environment.get("device") == "cpu" and record.environment.get("processor") == here:
             key = _setting(record.spec, record.environment["torch_threads"])
             rates.setdefault(key, []).append(_seconds_per_image(record))

@@ -47,15 +47,15 @@ def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
 
 def _run_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
     rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
-    epoch = len(rows)
+    epoch = min(len(rows), run.epochs_to_train)  # a PTQ run has a row, and no epoch
     accuracy = float(rows[-1]["test_accuracy"]) if rows else None
     started = bool(rows) or (run.directory(results) / CHECKPOINT_NAME).exists()
     state = _state(run, results, started)
     left: float | None = None
     if state in (FINISHED, DIVERGED):
         left = 0.0
-    elif rows:
-        left = sum(float(row["wall_seconds"]) for row in rows) / epoch * (run.spec["epochs"] - epoch)
+    elif epoch:
+        left = sum(float(row["wall_seconds"]) for row in rows) / epoch * (run.epochs_to_train - epoch)
     return RunStatus(run, serves, state, epoch, accuracy, left)
 
 

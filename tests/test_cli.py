@@ -48,7 +48,7 @@ def test_train_then_status_then_report_then_track(folder: Path) -> None:
     assert "\x1b" not in result.stderr, "a log gets plain lines"
     status = repro("status", "--scale", "smoke", cwd=folder)
     assert f"{100 * read_record(path).summary['final_test_accuracy']:.2f} %" in status.stdout
-    assert "22 not started" in status.stdout
+    assert "29 not started" in status.stdout
     claims = repro("claims", cwd=folder)
     assert claims.returncode == 0, claims.stderr
     assert "not measured yet" in claims.stdout

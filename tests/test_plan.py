@@ -12,9 +12,10 @@ from repro.config import Config, Plan, Run
 from repro.config.schema import DATASET_SIZES
 from repro.data import load_dataset
 from repro.errors import ReproError
-from repro.plan import PlannedRun, parse_duration, plan_scale, wall_seconds
+from repro.plan import NO_WEIGHTS, START_SECONDS, PlannedRun, parse_duration, plan_scale, slots, wall_seconds
 from repro.records import read_csv_rows, read_record, write_record
-from repro.train import Settings, train_run
+from repro.records.environment import available_cores
+from repro.train import Settings, quantize_run, train_run
 from repro.train.probe import probe_rates
 
 
@@ -53,6 +54,35 @@ def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
     assert planned["ablation_full"].source == "probe", "another machine's speed says nothing here"
 
 
+def test_ptq_trains_no_epoch_and_may_need_weights_again(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.plan.has_gpu", lambda: False)
+    plan = Plan(config, "smoke")
+    source, run = plan.run("fp32_cifar10", 0), plan.run("ptq4_cifar10", 0)
+
+    def planned() -> dict[str, PlannedRun]:
+        entries = plan_scale(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
+        return {entry.run.experiment: entry for entry in entries}
+
+    first = planned()
+    assert first["ptq4_cifar10"].epochs_left == 0
+    assert START_SECONDS < first["ptq4_cifar10"].seconds < first["fp32_cifar10"].seconds / 2
+    train_run(source, Settings(results=tmp_path))
+    quantize_run(run, source, Settings(results=tmp_path))
+    assert (planned()["ptq4_cifar10"].seconds, planned()["fp32_cifar10"].seconds) == (0, 0)
+    source.weights_path(tmp_path).unlink()
+    gone = planned()["fp32_cifar10"]
+    assert (gone.state, gone.epochs_left) == (NO_WEIGHTS, source.spec["epochs"])
+    assert gone.seconds > 0
+    assert planned()["ptq4_cifar10"].source == "cached"
+
+
+def test_slots_grow_with_cores_that_are_not_there() -> None:
+    assert slots(2, None) == slots(2, available_cores()) == 2
+    assert slots(1, 3 * available_cores()) == 3
+
+
 def test_the_probe_times_the_real_step(tiny_run: Callable[..., Run]) -> None:
     small = probe_rates(tiny_run().spec, threads=1)
     wide = probe_rates(tiny_run(model={"name": "vgg", "width": 0.5, "dropout": 0.5}).spec, threads=1)
@@ -89,4 +119,4 @@ def test_over_budget_is_an_exit_status(
     assert main(["plan", "--scale", "smoke", "--budget", "10s"]) == 1
     assert "over the budget of 10 s" in capsys.readouterr().err
     assert main(["plan", "--scale", "smoke", "--budget", "10d"]) == 0
-    assert "0 cached, 23 to train" in capsys.readouterr().out
+    assert "0 cached, 30 to train" in capsys.readouterr().out

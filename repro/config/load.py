@@ -12,7 +12,7 @@ from repro.config.options import Option, Problems, check, merge
 from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
 from repro.errors import ReproError
 
-RESERVED_GROUPS = ("all", "report", "train", "track")
+RESERVED_GROUPS = ("all", "report", "train", "track", "weights")
 KEYS = ("scale", "seeds", "scales", "defaults", "experiments")
 
 
@@ -153,6 +153,7 @@ def _build(raw: Any, problems: Problems) -> Config | None:
         problems.unknown("scale", scale, list(scales), what="scale")
     if problems.lines:
         return None
+    _check_post_training(experiments, problems)  # type: ignore[arg-type]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
 
@@ -185,6 +186,20 @@ def _scale(name: str, value: Any, seeds: Any, problems: Problems) -> Scale | Non
     if len(set(own_seeds)) < len(own_seeds):
         problems.add(f"scales.{name}.seeds", f"{own_seeds!r} names a seed twice")
     return Scale(name=name, seeds=tuple(own_seeds), **checked)
+
+
+def _check_post_training(experiments: Mapping[str, Experiment], problems: Problems) -> None:
+    """PTQ needs an FP32 network that some other experiment trains, at whatever scale."""
+    for name, experiment in experiments.items():
+        if experiment.settings["ptq"]["name"] == "none":
+            continue
+        path = f"experiments.{name}"
+        if experiment.settings["quantizer"]["name"] != "none":
+            problems.add(f"{path}.ptq", "quantises a network trained in FP32: give this experiment `quantizer: none`")
+            continue
+        source = (experiment.fixed_epochs, {**experiment.settings, "ptq": {"name": "none"}})
+        if source not in [(other.fixed_epochs, other.settings) for other in experiments.values()]:
+            problems.add(f"{path}.ptq", "no experiment trains its network: add one of the same settings without ptq")
 
 
 def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Problems) -> Experiment | None:

@@ -15,11 +15,12 @@ from repro.errors import ReproError
 # Part of every run's identity. Raise it when a change to the training core changes a run's numbers.
 CORE_VERSION = 1
 RECORD_NAME = "record.json"
+WEIGHTS_NAME = "weights.pt"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: an experiment at a scale with a seed.
+    """One training, or one quantisation after training: an experiment at a scale with a seed.
 
     Attributes:
         scale: Name of the scale.
@@ -44,6 +45,16 @@ class Run:
     def record_path(self, results: str | Path = "results") -> Path:
         """The file whose existence says that the run has ended."""
         return self.directory(results) / RECORD_NAME
+
+    def weights_path(self, results: str | Path = "results") -> Path:
+        """The finished run's weights."""
+        return self.directory(results) / WEIGHTS_NAME
+
+    @property
+    def epochs_to_train(self) -> int:
+        """Epochs of the whole run; a PTQ run takes finished weights and trains none."""
+        epochs: int = self.spec["epochs"]
+        return epochs if self.spec["ptq"]["name"] == "none" else 0
 
     @property
     def key(self) -> str:
@@ -141,6 +152,24 @@ class Plan:
             spec_hash=spec_hash,
             torch_threads=self.scale.torch_threads,
         )
+
+    def source(self, run: Run) -> Run | None:
+        """The FP32 run whose weights a PTQ run quantises; ``None`` for a training."""
+        if run.spec["ptq"]["name"] == "none":
+            return None
+        spec_hash = hash_spec({**run.spec, "ptq": {"name": "none"}})
+        return self.run(self._owners[spec_hash], run.seed)  # `load_config` has seen to it that there is one
+
+    def weights_before(self, run: Run, results: str | Path = "results") -> list[str]:
+        """Files that the workflow makes before ``run``: the weights that a PTQ run takes.
+
+        None where its record stands and they are gone: Snakemake would make every PTQ record again as soon as
+        a new one asks for the weights.
+        """
+        source = self.source(run)
+        if source is None or (run.record_path(results).exists() and not source.weights_path(results).exists()):
+            return []
+        return [str(source.weights_path(results))]
 
     def group(self, group: str) -> list[Run]:
         """Runs of one group, each once."""

@@ -76,6 +76,17 @@ SCHEDULES: Mapping[str, Mapping[str, Option]] = {
     "cosine_restarts": {"period": EPOCHS},
 }
 
+# Post-training quantisation of the run of the same settings without it; ``repro.ptq``
+PTQ_METHODS: Mapping[str, Mapping[str, Option]] = {
+    "none": {},
+    "absmax": {"bit_width": BITS},
+    "absmax_channel": {"bit_width": BITS},
+    "mse": {"bit_width": BITS},
+    "aciq": {"bit_width": BITS},
+    "cle": {"bit_width": BITS},
+    "gptq": {"bit_width": BITS},
+}
+
 PRECISIONS = ("fp32", "tf32", "bf16")  # tf32: FP32 whose GPU products round their factors to 10 bits
 
 # What a run's numbers depend on. Its checked, resolved form is the run's identity.
@@ -100,6 +111,7 @@ SPEC = Section(
         "epochs": Option(int, minimum=1),
         "batch_size": Option(int, minimum=2),
         "precision": Option(str, choices=PRECISIONS),
+        "ptq": Choice(PTQ_METHODS, default={"name": "none"}),
     }
 )
 

@@ -80,7 +80,7 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
         raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
     try:
         threads = record_threads(record)
-        set_arithmetic(CPU, threads)
+        set_arithmetic(CPU, threads, "fp32")
         data = recorded_data(record)
         accuracy, loss = score(predict(logits, data), data)
         return Evaluation(record, precision, threads, len(data.test.labels), accuracy, loss)
@@ -156,14 +156,14 @@ def session_logits(session: Any) -> Logits:
 def predict(logits: Logits, data: ImageData, batches: int | None = None) -> Tensor:
     """Logits of the test images in the trainer's batches, of all or of the first few; FP32 [N, K]."""
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)
-    parts = torch.split(data.test.images, EVALUATION_BATCH)[:batches]
+    parts = torch.split(data.test.images, EVALUATION_BATCH["cpu"])[:batches]
     return torch.cat([logits(normalize(images, mean, std)) for images in parts])
 
 
 def score(predictions: Tensor, data: ImageData) -> tuple[float, float]:
     """Accuracy as a fraction and mean loss in nats of all test images, summed batch by batch as the trainer does."""
     loss, right = torch.zeros(()), 0
-    parts = (torch.split(tensor, EVALUATION_BATCH) for tensor in (predictions, data.test.labels))
+    parts = (torch.split(tensor, EVALUATION_BATCH["cpu"]) for tensor in (predictions, data.test.labels))
     for batch, labels in zip(*parts, strict=True):
         loss += cross_entropy(batch, labels, reduction="sum")
         right += int((batch.argmax(1) == labels).sum())

@@ -1,7 +1,6 @@
 """From a finished run's folder to its real files, and what was measured of them."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.config import Run
+from repro.config.runs import WEIGHTS_NAME
 from repro.data import ImageData
 from repro.errors import ReproError
 from repro.export.evaluate import (
@@ -24,11 +24,10 @@ from repro.export.evaluate import (
 from repro.export.latency import measure_latency
 from repro.export.onnx_export import OPSET, build_onnx, storage_type
 from repro.export.packed import ExportError, layer_bits, load_packed, pack_model, payload_bytes, quantized_layers
-from repro.quant import FrozenQuantizer, quant_layers
+from repro.ptq.restore import attach_stored
 from repro.records import Export, Record, atomic_write, read_record, write_export
 from repro.records.environment import describe_environment
 from repro.train.build import build_model
-from repro.train.checkpoint import WEIGHTS_NAME
 from repro.train.device import set_arithmetic
 
 PACKED_NAME, ONNX_NAME = "model.safetensors", "model.onnx"
@@ -82,15 +81,14 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     """
     path = directory / WEIGHTS_NAME
     if not path.exists():
-        raise ReproError(
-            f"{path}: no weights (a clone holds records alone); to train them, move the folder {directory} away and "
-            f"run `{_train_command(run)}`"
-        )
+        raise ReproError(f"{path}: no weights (a clone holds records alone); {_way_to_weights(run, directory)}")
     model = build_model(run.spec, classes)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        _take_frozen(model, state, run.spec.get("ptq", {}).get("bit_width", 2))
-        model.load_state_dict(state)
+        if run.spec["ptq"]["name"] == "none":
+            model.load_state_dict(state)
+        else:
+            attach_stored(model, state, run.spec["ptq"]["bit_width"])
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = str(error).splitlines()[0]
         raise ReproError(f"{path}: not the weights of this run's model ({reason}); train it again") from None
@@ -98,23 +96,17 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     return model.eval()
 
 
-def _take_frozen(model: nn.Module, state: Mapping[str, Tensor], least_bits: int) -> None:
-    """Give layers that were quantised after training the quantiser that their state belongs to.
-
-    Some methods give a layer more than the run's ``least_bits``.
-    """
-    for name, layer in quant_layers(model).items():
-        codes = state.get(f"{name}.weight_quantizer.stored_codes")
-        if codes is not None and not isinstance(layer.weight_quantizer, FrozenQuantizer):
-            bits = max(least_bits, int(codes.abs().max()).bit_length() + 1)
-            layer.weight_quantizer = FrozenQuantizer(codes, state[f"{name}.weight_quantizer.stored_scale"], bits)
-
-
 def _finished(run: Run, results: Path) -> Record:
     path = run.record_path(results)
     if not path.exists():
         raise ReproError(f"{path}: no such run yet; `{_train_command(run)}` trains it")
     return read_record(path)
+
+
+def _way_to_weights(run: Run, directory: Path) -> str:
+    if run.epochs_to_train:
+        return f"`{_train_command(run).replace(' train ', ' weights ')}` trains them again"
+    return f"to make them, move the folder {directory} away and run `{_train_command(run)}`"
 
 
 def _train_command(run: Run) -> str:

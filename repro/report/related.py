@@ -12,6 +12,7 @@ from repro.records import COMPLETED
 from repro.report.cells import (
     BEST,
     LAST,
+    NONE,
     NOT_RUN,
     OURS,
     Cell,

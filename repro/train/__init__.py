@@ -1,9 +1,11 @@
-"""Training: the loop, checkpoints, progress, and a run from start to record."""
+"""Training: the loop, checkpoints, progress, a run from start to record, and quantisation after it."""
 
 from repro.train.checkpoint import ResumeError
+from repro.train.post_training import quantize_run
 from repro.train.run import RunBusyError, Settings, Tracker
 from repro.train.together import train_run, train_together
 from repro.train.trainer import Interrupted, Trainer
+from repro.train.weights import restore_weights
 
 __all__ = [
     "Interrupted",
@@ -12,6 +14,8 @@ __all__ = [
     "Settings",
     "Tracker",
     "Trainer",
+    "quantize_run",
+    "restore_weights",
     "train_run",
     "train_together",
 ]

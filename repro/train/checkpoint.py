@@ -13,10 +13,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
+from repro.config.runs import WEIGHTS_NAME
 from repro.errors import ReproError
 from repro.records import CHECKPOINT_NAME, atomic_write
-
-WEIGHTS_NAME = "weights.pt"
 
 
 class ResumeError(ReproError):

@@ -109,20 +109,30 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
         Interrupted: If ``settings.stop`` asked for it; the state is in the checkpoint.
         ReproError: If data or device are not there.
     """
+    if run.epochs_to_train == 0:
+        raise ReproError(f"{run.experiment} trains nothing: quantise it with repro.train.quantize_run")
     directory = run.directory(settings.results)
-    with _only_writer(directory):
-        path = run.record_path(settings.results)
-        if path.exists():
-            return read_record(path)
-        if restore_record(directory):
-            logger.info("%s: restored, the run had finished; to train it again, delete its folder", path)
-            return read_record(path)
-        delete_temporary_files(directory)
-        return (yield from _Session(run, settings, directory).train())
+    with only_writer(directory):
+        record = finished_record(run, settings.results)
+        if record is None:
+            record = yield from _Session(run, settings, directory).train()
+        return record
+
+
+def finished_record(run: Run, results: Path) -> Record | None:
+    """The run's record, restored from its copy where it was lost; where there is none, ``None`` and a tidy folder."""
+    path, directory = run.record_path(results), run.directory(results)
+    if path.exists():
+        return read_record(path)
+    if restore_record(directory):
+        logger.info("%s: restored, the run had finished; to make it again, delete its folder", path)
+        return read_record(path)
+    delete_temporary_files(directory)
+    return None
 
 
 @contextmanager
-def _only_writer(directory: Path):  # type: ignore[no-untyped-def]
+def only_writer(directory: Path) -> Iterator[None]:
     """One process a run: after a killed workflow a trainer of its may still be at work."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -149,17 +159,14 @@ class _Session:
         self.device = choose_device(settings.device)
         self.threads = run.torch_threads if settings.threads is None else settings.threads
         set_arithmetic(self.device, self.threads, run.spec["precision"])
-        self.trainer = Trainer(run.spec, run.seed, _load_data(run, settings.data_dir), self.device)
+        self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device)
         self.data = self.trainer.data
         self.compute = count_flops(self.trainer.model)
         if settings.compile:
             self.trainer.model.compile(dynamic=False)
         self.checkpoint = self._resume()
         self.writer = CheckpointWriter(directory)
-        name = processor_name() if self.device.type == "cpu" else device_name(self.device)
-        self.checkpoint.trained_on = list(
-            dict.fromkeys([*self.checkpoint.trained_on, f"torch {torch.__version__}, {name}"])
-        )
+        self.checkpoint.trained_on = list(dict.fromkeys([*self.checkpoint.trained_on, describe_place(self.device)]))
         self.progress = settings.progress or make_progress()
         self.tracker: Tracker | None = None
 
@@ -194,7 +201,7 @@ class _Session:
             setting["threads"] = self.threads
         checkpoint = load_checkpoint(self.directory, setting)
         if checkpoint is None:
-            return Checkpoint(setting=setting, started_at=_now())
+            return Checkpoint(setting=setting, started_at=now())
         self.trainer.load_state(checkpoint.trainer)
         return checkpoint
 
@@ -264,17 +271,20 @@ class _Session:
             status=status,
             reason=reason,
             summary={**count_parameters(self.trainer.model), **summarize(state.epochs)},
-            data=_describe_data(self.data),
+            data=describe_data(self.data),
             layers=describe_layers(self.trainer.model),
             size=model_sizes(self.trainer.model),
             compute=self.compute,
             timing={
                 "started_at": state.started_at,
-                "ended_at": _now(),
+                "ended_at": now(),
                 "wall_seconds": round(state.wall_seconds, 3),
                 "train_images_per_second": float(np.median([row["images_per_second"] for row in state.epochs])),
             },
-            environment=self._environment(),
+            environment={
+                **session_environment(self.device, self.threads, state.trained_on),
+                "compiled": self.settings.compile,
+            },
         )
         self.writer.wait()
         save_weights(self.directory, self.trainer.model)
@@ -282,23 +292,30 @@ class _Session:
         delete_checkpoint(self.directory)
         return record
 
-    def _environment(self) -> dict[str, Any]:
-        cuda = self.device.type == "cuda"
-        return {
-            **describe_environment(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": self.device.type,
-            "device_name": device_name(self.device),
-            "torch_threads": self.threads,
-            "compiled": self.settings.compile,
-            "trained_on": self.checkpoint.trained_on,
-            "peak_memory_bytes": peak_memory_bytes(),
-            "peak_device_memory_bytes": torch.cuda.max_memory_allocated(self.device) if cuda else None,
-        }
+
+def describe_place(device: torch.device) -> str:
+    """Torch version and processor or GPU: what may change the last bits."""
+    return f"torch {torch.__version__}, {processor_name() if device.type == 'cpu' else device_name(device)}"
 
 
-def _load_data(run: Run, data_dir: Path | None) -> ImageData:
+def session_environment(device: torch.device, threads: int, trained_on: Sequence[str]) -> dict[str, Any]:
+    """The record's ``environment``."""
+    cuda = device.type == "cuda"
+    return {
+        **describe_environment(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": device.type,
+        "device_name": device_name(device),
+        "torch_threads": threads,
+        "trained_on": list(trained_on),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_device_memory_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
+    }
+
+
+def load_data(run: Run, data_dir: Path | None) -> ImageData:
+    """The run's data set: its images, its split, its seed."""
     dataset = run.spec["dataset"]
     return load_dataset(
         dataset["name"],
@@ -310,7 +327,8 @@ def _load_data(run: Run, data_dir: Path | None) -> ImageData:
     )
 
 
-def _describe_data(data: ImageData) -> dict[str, Any]:
+def describe_data(data: ImageData) -> dict[str, Any]:
+    """The record's ``data``."""
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
@@ -321,5 +339,6 @@ def _describe_data(data: ImageData) -> dict[str, Any]:
     }
 
 
-def _now() -> str:
+def now() -> str:
+    """The record's times: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

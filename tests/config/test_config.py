@@ -55,11 +55,10 @@ def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> Non
     epochs = {name: plan.run(name, 0).spec["epochs"] for name in config.experiments}
     groups = {group: sum(e.group == group for e in config.experiments.values()) for group in config.groups}
     paper = {"main": 2, "fp32": 3, "ablation": 9, "schedules": 6, "validated": 4, "mobile": 1}
-    assert groups == {**paper, "bit_width": 5, "baselines": 7, "formats": 7}
+    assert groups == {**paper, "bit_width": 5, "baselines": 7, "formats": 7, "ptq": 7}
     assert all(epochs[n] == 100 for n, e in config.experiments.items() if e.group == "ablation")
-    assert all(
-        epochs[n] == 150 for n, e in config.experiments.items() if e.group in ("main", "schedules", "fp32", "bit_width")
-    )
+    whole = ("main", "schedules", "fp32", "bit_width", "baselines", "formats", "ptq")
+    assert all(epochs[n] == 150 for n, e in config.experiments.items() if e.group in whole)
     assert plan.scale.seeds == (0, 1, 2)
 
 
@@ -68,7 +67,7 @@ def test_equal_specs_share_one_run(config: Config) -> None:
     assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)
     assert plan.run("schedule_as_run_cifar10", 0).experiment == "main_cifar10"
     assert plan.run("main_cifar10", 1).directory() != plan.run("main_cifar10", 0).directory()
-    assert len(list(plan)) == len({run.key for run in plan}) == 42 * 3
+    assert len(list(plan)) == len({run.key for run in plan}) == 49 * 3
 
 
 @pytest.mark.parametrize(
@@ -104,6 +103,33 @@ def test_hashes_of_committed_records_stand(config: Config) -> None:
     """A change here orphans every committed record of scale paper: raise CORE_VERSION knowingly, or mend it."""
     assert Plan(config, "paper").run("main_cifar10", 0).spec_hash == "6d3c625a"
     assert Plan(config, "short").run("main_cifar10", 0).spec_hash == "b390c18e"
+
+
+def test_ptq_takes_the_weights_of_the_same_settings(config: Config) -> None:
+    """At every scale, seed by seed; and a spec without PTQ hashes as it did before there was any."""
+    for scale in config.scales:
+        plan = Plan(config, scale)
+        for run in plan.group("ptq"):
+            source = plan.source(run)
+            assert source == plan.run("fp32_cifar10", run.seed)
+            assert {**run.spec, "ptq": None} == {**source.spec, "ptq": None}
+            assert (run.epochs_to_train, source.epochs_to_train) == (0, source.spec["epochs"])
+    assert Plan(config, "paper").source(plan.run("main_cifar10", 0)) is None
+    assert Plan(config, "short").run("fp32_cifar10", 0).spec_hash == "8e03c1c4"
+
+
+def test_weights_are_waited_for_unless_only_the_record_is_here(config: Config, tmp_path: Path) -> None:
+    plan = Plan(config, "smoke")
+    run, source = plan.run("ptq4_cifar10", 0), plan.run("fp32_cifar10", 0)
+    weights = [str(source.weights_path(tmp_path))]
+    assert plan.weights_before(source, tmp_path) == []
+    assert plan.weights_before(run, tmp_path) == weights
+    run.record_path(tmp_path).parent.mkdir(parents=True)
+    run.record_path(tmp_path).touch()
+    assert plan.weights_before(run, tmp_path) == [], "a clone: nothing may depend on weights that it lacks"
+    source.weights_path(tmp_path).parent.mkdir(parents=True)
+    source.weights_path(tmp_path).touch()
+    assert plan.weights_before(run, tmp_path) == weights, "the same input as when it ran"
 
 
 def test_a_scale_keeps_the_schedules_shape(config: Config) -> None:
@@ -159,6 +185,12 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("scales.quick.dataset_map", {"cifar1": "digits10"}, "unknown key 'cifar1'"),
         ("experimnts", {}, "unknown key 'experimnts'; did you mean 'experiments'?"),
         ("experiments", {}, "is not a mapping with at least one entry"),
+        ("experiments.ptq4_cifar10.ptq", {"name": "abs"}, "unknown method 'abs'; did you mean"),
+        ("experiments.ptq4_cifar10.ptq", {"name": "mse", "bit_width": 9}, "9 is not allowed"),
+        ("experiments.ptq4_cifar10.batch_size", 64, "ptq4_cifar10.ptq: no experiment trains its network"),
+        ("experiments.ptq4_cifar10.fixed_epochs", True, "ptq4_cifar10.ptq: no experiment trains its network"),
+        ("experiments.main_cifar10.ptq", {"name": "mse", "bit_width": 4}, "main_cifar10.ptq: quantises a network"),
+        ("experiments.main_cifar10.group", "weights", "cannot name a target"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(edited: Any, path: str, value: object, expected: str) -> None:

@@ -1,0 +1,93 @@
+"""What PTQ measures on calibration images: inputs of layers, and means of their outputs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from repro.errors import ReproError
+from repro.quant import QuantLayer, quant_layers
+
+CALIBRATION_IMAGES = 1024
+
+OutputHook = Callable[[str, QuantLayer, Tensor], Tensor | None]
+
+
+def require_images(images: Tensor | None, method: str) -> Tensor:
+    """``images``, or an error that says which method needs them."""
+    if images is None or len(images) == 0:
+        raise ReproError(f"PTQ method {method} needs calibration images, and got none")
+    return images
+
+
+@torch.no_grad()
+def visit_inputs(model: nn.Module, images: Tensor, visit: Callable[[QuantLayer, Tensor], None]) -> None:
+    """Call ``visit(layer, input)`` at each quantisable layer of one forward pass, before the layer computes.
+
+    What ``visit`` changes in a layer is in the inputs of all later ones.
+    """
+
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        visit(layer, inputs[0])  # type: ignore[arg-type]
+
+    handles = [layer.register_forward_pre_hook(hook) for layer in quant_layers(model).values()]
+    _forward(model, images, handles)
+
+
+@torch.no_grad()
+def visit_outputs(model: nn.Module, images: Tensor, visit: OutputHook) -> None:
+    """Call ``visit(name, layer, output)`` at each quantisable layer of one forward pass; what it gives goes on."""
+
+    def make_hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
+        return lambda layer, inputs, output: visit(name, layer, output)  # type: ignore[arg-type]
+
+    handles = [layer.register_forward_hook(make_hook(name)) for name, layer in quant_layers(model).items()]
+    _forward(model, images, handles)
+
+
+def _forward(model: nn.Module, images: Tensor, handles: list[torch.utils.hooks.RemovableHandle]) -> None:
+    training = model.training
+    model.eval()
+    try:
+        model(images)  # one batch: sums over the whole set are known where the next layer needs them
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+
+
+def channel_means(output: Tensor) -> Tensor:
+    """Mean over images and positions of [N, C, ...]: [C]."""
+    return output.transpose(0, 1).flatten(1).mean(dim=1)
+
+
+def output_means(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Mean output of each quantisable layer, by channel, before batch norm and activation."""
+    means: dict[str, Tensor] = {}
+    visit_outputs(model, images, lambda name, layer, output: means.update({name: channel_means(output)}))
+    return means
+
+
+def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) -> None:
+    """Shift biases until each layer's mean output is that of the FP32 model (Nagel 2019, appendix D).
+
+    The empirical form, on calibration images instead of batch norm's statistics: b += E[y] - E[y~], layer by
+    layer, each with the inputs that the corrected layers before it give; one forward pass does them all.
+
+    Args:
+        model: Quantised; its biases change.
+        images: Calibration images [N, 3, 32, 32].
+        target: ``output_means`` of the same model before it was quantised.
+
+    Raises:
+        ReproError: If a layer has no bias.
+    """
+
+    def correct(name: str, layer: QuantLayer, output: Tensor) -> Tensor:
+        if layer.bias is None:
+            raise ReproError(f"layer {name} has no bias: bias correction has nowhere to go")
+        error = target[name] - channel_means(output)
+        layer.bias += error
+        return output + error.reshape(1, -1, *[1] * (output.dim() - 2))
+
+    visit_outputs(model, images, correct)

@@ -1,0 +1,160 @@
+"""A PTQ run: the weights of a finished FP32 run, quantised and evaluated, with a record like any other."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repro.config import CORE_VERSION, Run
+from repro.data import ImageData
+from repro.data.augment import normalize
+from repro.errors import ReproError
+from repro.ptq import quantize_model
+from repro.ptq.calibration import CALIBRATION_IMAGES
+from repro.quant import quant_layers
+from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_record
+from repro.train.build import split_options
+from repro.train.checkpoint import save_weights
+from repro.train.device import choose_device, set_arithmetic
+from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
+from repro.train.outcome import summarize
+from repro.train.run import (
+    Settings,
+    describe_data,
+    describe_place,
+    finished_record,
+    load_data,
+    now,
+    only_writer,
+    session_environment,
+)
+from repro.train.seeds import derive_seed
+from repro.train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
+    """Quantise the weights of ``source`` as ``run.spec["ptq"]`` says, measure, and write the record.
+
+    Batch norm keeps the statistics of training. Calibration computes in FP32; the evaluation computes in the
+    spec's precision, as the FP32 run's did.
+
+    Args:
+        run: The PTQ run.
+        source: The FP32 run of the same settings, scale and seed (``Plan.source``).
+        settings: Device, threads and folders; nobody is asked to stop, and no live tracker called: it is short.
+
+    Returns:
+        The record; a finished run is only read. ``diverged`` where the quantised network gives no number.
+
+    Raises:
+        ReproError: If the source's weights are not there, or not those of this model.
+        RunBusyError: If another process works on this run.
+        StorageError: If the disk is full.
+    """
+    directory = run.directory(settings.results)
+    with only_writer(directory):
+        return finished_record(run, settings.results) or _quantize(run, source, settings, directory)
+
+
+def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Record:
+    started_at, state = now(), _load_weights(source, settings.results)
+    device = choose_device(settings.device)
+    threads = run.torch_threads if settings.threads is None else settings.threads
+    set_arithmetic(device, threads, run.spec["precision"])
+    trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), device)
+    model, data = trainer.model, trainer.data
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        path = source.weights_path(settings.results)
+        raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
+    compute = count_flops(model)
+    start = time.perf_counter()
+    name, options = split_options(run.spec["ptq"])
+    quantize_model(model, name, calibration_images(data, run.seed, device), **options)
+    logger.info("%s: quantised by %s in %.1f s", run.experiment, name, time.perf_counter() - start)
+    figures: dict[str, Any] = {}
+    for split_name in ("test", "validation"):
+        split = getattr(data, split_name)
+        if split is not None:
+            figures[f"{split_name}_loss"], figures[f"{split_name}_accuracy"] = trainer.evaluate(split)
+    wall_seconds = time.perf_counter() - start
+    row = _epoch_row(run, figures, wall_seconds)
+    lost = not math.isfinite(row["test_loss"])
+    record = Record(
+        experiment=run.experiment,
+        group=settings.group,
+        scale=run.scale,
+        seed=run.seed,
+        spec=run.spec,
+        spec_hash=run.spec_hash,
+        core_version=CORE_VERSION,
+        status=DIVERGED if lost else COMPLETED,
+        reason=f"test_loss is {row['test_loss']} after quantisation" if lost else "",
+        summary={**count_parameters(model), **summarize([row]), "source_run": source.key},
+        data=describe_data(data),
+        layers=describe_layers(model),
+        size=model_sizes(model),
+        compute=compute,
+        timing={
+            "started_at": started_at,
+            "ended_at": now(),
+            "wall_seconds": round(wall_seconds, 3),
+            "train_images_per_second": None,
+        },
+        environment=session_environment(device, threads, [describe_place(device)]),
+    )
+    save_weights(directory, model)
+    write_record(directory, record, [row], _layer_rows(trainer, row["epoch"]))
+    return record
+
+
+def _load_weights(source: Run, results: Path) -> Mapping[str, Tensor]:
+    path = source.weights_path(results)
+    if not path.exists():
+        raise ReproError(
+            f"{path} is not there: PTQ takes the weights of {source.experiment}; make them with "
+            f"`python -m repro weights {source.experiment} --scale {source.scale} --seed {source.seed}`"
+        )
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        raise ReproError(f"{path}: damaged ({type(error).__name__}); delete it and run again") from None
+    return state
+
+
+def calibration_images(data: ImageData, seed: int, device: torch.device) -> Tensor:
+    """1,024 training images, or all where there are fewer, in canonical order; normalised, not augmented.
+
+    Args:
+        data: The run's data.
+        seed: The run's seed, which chooses them.
+        device: Where they go.
+
+    Returns:
+        [N, 3, 32, 32].
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "calibration"))
+    chosen = torch.randperm(len(data.train.labels), generator=generator)[:CALIBRATION_IMAGES].sort().values
+    mean, std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+    return normalize(data.train.images[chosen].to(device), mean, std)
+
+
+def _epoch_row(run: Run, figures: Mapping[str, float], wall_seconds: float) -> dict[str, Any]:
+    """The one row of ``epochs.csv``: it stands at the source's last epoch, and what only training has is empty."""
+    row: dict[str, Any] = dict.fromkeys(EPOCH_COLUMNS)
+    return row | {"epoch": run.spec["epochs"], **rounded({**figures, "wall_seconds": wall_seconds})}
+
+
+def _layer_rows(trainer: Trainer, epoch: int) -> list[dict[str, Any]]:
+    """As of a training, but no weight clip moved anything."""
+    unmoved = [torch.zeros(1) for _ in quant_layers(trainer.model)]
+    nothing = {"shrink_mean_steps": None, "shrink_max_steps": None}
+    return [row | nothing for row in layer_rows(trainer.model, unmoved, epoch)]
