@@ -6,7 +6,9 @@ import re
 
 import pytest
 from page_cells import PageTables
+from report_factory import CONFIG
 
+from repro.config import Plan, load_config
 from repro.report import FIGURES, TABLES, build_report
 
 # What a value that is not there looks like when it slips through; "NaN" as a word of a sentence is fine.
@@ -58,10 +60,11 @@ def edit(folder, **parts):
     path.write_text(json.dumps(record))
 
 
+RUNS = len(list(Plan(load_config(CONFIG), "quick")))
 SAYS = {
     nothing: ["No record was found", "not run", "There is no such record."],
     one_scale: ["Scale short ran on cifar10, cifar100", "seeds 0, 1", "There is no run at scale paper yet"],
-    one_run: ["1 of 30 runs, seed 0", "n\xa0=\xa01", "not run"],
+    one_run: [f"1 of {RUNS} runs, seed 0", "n\xa0=\xa01", "not run"],
     diverged: ["1 of them diverged", "(diverged, n\xa0=\xa01"],
     other_machine: ["trained on cpu a CPU (1) and cuda an accelerator (1)"],
     set_aside: ["3 records set aside, in no table: 1 stale and 2 unreadable", "deadbeef", "not a readable record"],

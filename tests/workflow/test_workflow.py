@@ -14,6 +14,7 @@ import yaml
 
 from repro.config import Plan, load_config
 from repro.records import find_records, read_record
+from tests.conftest import PROJECT
 
 from .conftest import snakemake
 
@@ -33,6 +34,11 @@ def shuffle_file_times(folder: Path, seed: int) -> None:
 def add_block(folder: Path, block: str) -> None:
     with (folder / "config.yaml").open("a") as file:
         file.write(block)
+
+
+def smoke_runs() -> int:
+    """Runs of the whole scale, as many as the registry asks for."""
+    return len(list(Plan(load_config(PROJECT / "config.yaml"), "smoke")))
 
 
 def test_everything_ran(smoke_project: Path) -> None:
@@ -102,7 +108,7 @@ def test_records_of_other_scales_are_never_made_again(cached: Path) -> None:
     source = next(cached.glob("results/smoke/main_cifar10/*"))
     shutil.copytree(source, cached / "results" / "paper" / "main_cifar10" / "seed0-00000000")
     result = snakemake(cached, "-n", "-F")
-    assert jobs(result.stdout)["train"] == 30
+    assert jobs(result.stdout)["train"] == smoke_runs()
     assert "results/paper/main_cifar10" in result.stdout
     assert not re.search(r"output: results/paper", result.stdout)
 
@@ -133,7 +139,7 @@ def test_an_edited_setting_trains_what_it_touches(cached: Path) -> None:
     assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
     raw["defaults"]["optimizer"]["learning_rate"] = 0.002
     (cached / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    assert jobs(snakemake(cached, "-n").stdout)["train"] == 30
+    assert jobs(snakemake(cached, "-n").stdout)["train"] == smoke_runs()
 
 
 def test_an_edited_shell_line_trains_nothing(smoke_project: Path, tmp_path: Path) -> None:
@@ -163,7 +169,7 @@ def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -
     assert "python -m repro data cifar100 --download" in result.stdout
     page = (cached / "report" / "index.html").read_text()
     assert "not run" in page
-    assert len(find_records(cached / "results")) == 30
+    assert len(find_records(cached / "results")) == smoke_runs()
 
 
 def test_a_config_mistake_is_a_message(cached: Path) -> None:
