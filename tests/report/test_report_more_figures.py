@@ -139,6 +139,16 @@ def test_bit_widths_join_runs_that_differ_in_nothing_else(factory, tmp_path):
     assert not (points["measure"] == "paper").any()  # digits
 
 
+def test_the_sweep_of_config_yaml_is_one_panel_with_the_main_run_and_fp32(factory):
+    names = [e.name for e in factory.config.experiments.values() if e.group == "bit_width"]
+    for name in (*names, "main_cifar10", "fp32_cifar10", "qat8_cifar10"):
+        factory.write(name)
+    points = bit_width_points(evidence_of(factory))
+    assert points["panel"].nunique() == 1
+    assert set(points["bit_width"]) == {2, 3, 4, 5, 6, 8, 32}
+    assert set(points["experiment"]) == {*names, "main_cifar10", "fp32_cifar10"}
+
+
 def test_the_papers_accuracy_stands_beside_runs_on_its_data_only(factory):
     factory.write("main_cifar100", "short")
     points = bit_width_points(evidence_of(factory))
