@@ -101,8 +101,8 @@ def side_by_side(whole: Worker, halves: list[Worker], rounds: int, steps: int) -
 def main() -> None:
     """Measure, print tables and, if asked, write a JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="steps a block")
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=3, help="steps a block: short ones, so that drift hurts all alike")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -110,9 +110,9 @@ def main() -> None:
     plain, whole = Worker(plain_calls, arguments.threads), Worker(core_calls, arguments.threads)
     rates = take_turns({PLAIN: plain} | dict.fromkeys([*CORE, *CEILING], whole), arguments.rounds, arguments.steps)
     plain.close()
-    parts = {precision: whole.call("parts", precision, 2 * arguments.steps) for precision in ("fp32", "bf16")}
+    parts = {precision: whole.call("parts", precision, 20) for precision in ("fp32", "bf16")}
     halves = [Worker(core_calls, max(1, arguments.threads // 2)) for _ in range(2)]
-    beside = side_by_side(whole, halves, arguments.rounds, arguments.steps)
+    beside = side_by_side(whole, halves, rounds=5, steps=10)
     for worker in (whole, *halves):
         worker.close()
 

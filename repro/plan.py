@@ -14,7 +14,7 @@ from repro.records.environment import available_cores, has_gpu, processor_name
 from repro.status import FINISHED, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
-PTQ_EPOCHS = 0.25  # what a PTQ run costs, the dearest method and the evaluation, in epochs of its FP32 run; measured
+PTQ_EPOCHS = 0.25  # a PTQ run in epochs of its FP32 run, roughly: GPTQ takes more, the other methods less
 
 ENDED = (FINISHED, DIVERGED)
 NO_WEIGHTS = "finished, weights gone"
