@@ -12,6 +12,16 @@ from repro.config.options import Option
 
 PROJECT = Path(__file__).parent.parent
 
+# Two workers share two cores; whatever a test starts as a process inherits it. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays with one worker, and so does the whole workflow, whose tests share one real run of everything."""
+    for item in items:
+        path = item.path.relative_to(PROJECT)
+        item.add_marker(pytest.mark.xdist_group("workflow" if "workflow" in path.parts else str(path)))
+
 
 def example_options(options: Mapping[str, Option]) -> dict[str, object]:
     """Options that any method takes: 4 for whole numbers, 1 for others. A new method needs no edit here."""

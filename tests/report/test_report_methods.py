@@ -17,16 +17,18 @@ from repro.report.tables import RULES
 BEST, LAST = (RULES[rule] for rule in ("best_test_accuracy", "final_test_accuracy"))
 NEW = {
     "new_baseline": {
-        "group": "baselines", "title": "A new $ baseline", "quantizer": {"name": "absmax", "bit_width": 8},
+        "group": "baselines", "title": "A new $ baseline", "quantizer": {"name": "absmax", "bit_width": 7},
     },
-    "new_format": {"group": "formats", "title": "A new format", "quantizer": {"name": "absmax", "bit_width": 2}},
+    "new_format": {
+        "group": "formats", "title": "A new format", "quantizer": {"name": "absmax_initial", "bit_width": 2},
+    },
     "other_training": {
         "group": "formats", "title": "Another training", "batch_size": 64,
-        "quantizer": {"name": "absmax", "bit_width": 2},
+        "quantizer": {"name": "absmax_initial", "bit_width": 2},
     },
     "new_cifar100": {
         "group": "formats", "title": "A format on CIFAR-100", "dataset": {"name": "cifar100"},
-        "quantizer": {"name": "absmax", "bit_width": 3},
+        "quantizer": {"name": "absmax_initial", "bit_width": 3},
     },
 }  # fmt: skip
 
@@ -61,7 +63,7 @@ def test_a_new_experiment_shows_with_its_gap_levels_bits_and_size(with_new):
         with_new.write("fp32_cifar10", seed=seed, best=0.95 + 0.01 * seed)
         with_new.write("new_baseline", seed=seed, best=0.93)
     row = shown(with_new, "baselines").loc[("quick", "A new $ baseline")]
-    assert row["Method", "weights"] == "absmax, 8 bits"
+    assert row["Method", "weights"] == "absmax, 7 bits"
     assert row["Method", "activations"] == "FP32"
     assert row["Measured here", LAST].startswith("92.00 ± 0.00 (n = 2)")
     assert row["Measured here", "gap to FP32, last (points)"].startswith("2.50 ± ")
@@ -103,7 +105,7 @@ def test_what_a_run_quantises_is_read_from_its_settings_old_or_new(with_new):
     evidence = dataclasses.replace(evidence_of(with_new), config=config)
     cells = TABLES["methods_baselines"].build(evidence).set_index(["row", "column"])["note"]
     assert cells["ptq", "weights"] == "PTQ: mse, 4 bits"
-    assert cells["inner", "weights"] == "absmax, 8 bits; first and last layer FP32"
+    assert cells["inner", "weights"] == "absmax, 7 bits; first and last layer FP32"
     assert cells["inner", "activations"] == "pact, 4 bits"
     assert (cells["qat", "weights"], cells["qat", "activations"]) == ("int8_qat", "8 bits")
 
