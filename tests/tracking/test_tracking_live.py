@@ -184,7 +184,8 @@ WORKER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tracking_runs import epoch_rows, is_exact, layer_rows, planned_run, runs_of, save
-from repro.tracking import LiveTracker, sync_records
+from repro.tracking import LiveTracker, live, sync_records
+live.CLOSE_SECONDS = 300.0  # four imports of MLflow at once on a busy machine
 seed = int(sys.argv[2])
 tracker = LiveTracker(planned_run(seed), "main")
 for epoch in range(1, 5):
