@@ -23,17 +23,9 @@ from repro.train.checkpoint import save_weights
 from repro.train.device import choose_device, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
 from repro.train.outcome import summarize
-from repro.train.run import (
-    Settings,
-    describe_data,
-    describe_place,
-    finished_record,
-    load_data,
-    now,
-    only_writer,
-    session_environment,
-)
+from repro.train.run import Settings, finished_record, only_writer
 from repro.train.seeds import derive_seed
+from repro.train.surroundings import describe_data, describe_place, load_data, now, session_environment
 from repro.train.trainer import Trainer
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from repro.status import FINISHED, scale_status
 from repro.tracking.content import read_mirror
 from repro.train import Interrupted, Settings, Trainer, quantize_run, restore_weights, train_run
 from repro.train.post_training import calibration_images
-from repro.train.run import load_data
+from repro.train.surroundings import load_data
 
 
 @pytest.fixture(scope="module")
