@@ -7,7 +7,9 @@ every machine and every version of NumPy makes the same bytes.
 """
 
 import hashlib
+import importlib.util
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -77,15 +79,20 @@ def pair_sources(labels: Integers, pool: Integers, per_class: int, key: str) -> 
 
 
 def _sources() -> tuple[npt.NDArray[np.float64], Integers]:
-    """Source digits float64 [1797, 8, 8], values 0..16, and their labels [1797]."""
+    """Source digits float64 [1797, 8, 8], values 0..16, and their labels [1797].
+
+    Read from the file within scikit-learn that its ``load_digits`` reads: importing scikit-learn would take
+    longer than a small run's first epoch.
+    """
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DataError("the digits data sets come with scikit-learn, which is not installed: pip install scikit-learn")
+    path = Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError(
-            "the digits data sets come with scikit-learn, which is not installed: pip install scikit-learn"
-        ) from error
-    bunch = load_digits()
-    return np.asarray(bunch.images, dtype=np.float64), np.asarray(bunch.target, dtype=np.int64)
+        table = np.loadtxt(path, delimiter=",")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the digits of scikit-learn cannot be read ({error}); install it anew") from error
+    return table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(np.int64)
 
 
 def _shuffled(values: Iterable[int], key: str) -> list[int]:
