@@ -15,11 +15,11 @@ def list_experiments(arguments: argparse.Namespace, config: Config) -> int:
     rows = []
     for experiment in config.experiments.values():
         runs = plan.runs(experiment.name)
-        shared = "" if runs[0].experiment == experiment.name else f"run of {runs[0].experiment}"
-        spec = runs[0].spec
-        rows.append(
-            (experiment.name, experiment.group, spec["dataset"]["name"], spec["epochs"], runs[0].spec_hash, shared)
-        )
+        run, source = runs[0], plan.source(runs[0])
+        shared = "" if run.experiment == experiment.name else f"run of {run.experiment}"
+        shared = shared or ("" if source is None else f"weights of {source.experiment}")
+        data, epochs = run.spec["dataset"]["name"], run.epochs_to_train
+        rows.append((experiment.name, experiment.group, data, epochs, run.spec_hash, shared))
     print(f"scale {plan.scale.name}: {plan.scale.description}; seeds {', '.join(map(str, plan.scale.seeds))}")
     print(tabulate(rows, headers=("experiment", "group", "data", "epochs", "spec", "shares the")))
     return 0
@@ -39,7 +39,7 @@ def show_status(arguments: argparse.Namespace, config: Config) -> int:
             entry.run.experiment + (f" (+{len(entry.serves) - 1})" if len(entry.serves) > 1 else ""),
             entry.run.seed,
             entry.state,
-            f"{entry.epoch}/{entry.run.spec['epochs']}",
+            f"{entry.epoch}/{entry.run.epochs_to_train}",
             "" if entry.accuracy is None else f"{100 * entry.accuracy:.2f} %",
             "" if not entry.seconds_left else duration(entry.seconds_left),
         )

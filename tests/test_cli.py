@@ -115,8 +115,8 @@ def test_unreachable_mlflow_server_stops_nothing_and_the_sync_catches_up(folder:
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("epochs_factor: 0.02", "epochs_factor: 0.03"))
     script = (
-        "import sys, repro.cli as cli\n"
-        "cli.LIVE_TRACKING_SECONDS = 0\n"  # so that a run of seconds logs live as one of hours does
+        "import sys\nfrom repro import cli, training_commands\n"
+        "training_commands.LIVE_TRACKING_SECONDS = 0\n"  # so that a run of seconds logs live as one of hours does
         "sys.exit(cli.main(['train', 'main_cifar10', '--scale', 'smoke']))"
     )
     live = subprocess.run(
