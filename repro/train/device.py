@@ -41,6 +41,8 @@ def set_arithmetic(device: torch.device, threads: int, precision: str) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # else every empty tensor is written once more
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     set_matmul_precision(device, precision)
 
 
