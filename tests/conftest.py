@@ -16,16 +16,9 @@ PROJECT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays with one worker, and so does the whole workflow, whose tests share one real run of everything.
-
-    The workflow comes first: the longest piece at the end would leave the other worker idle.
-    """
+    """The workflow comes first: the longest file at the end would leave the other worker idle."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        path = item.path.relative_to(PROJECT)
-        item.add_marker(pytest.mark.xdist_group("workflow" if "workflow" in path.parts else str(path)))
 
 
 def example_options(options: Mapping[str, Option]) -> dict[str, object]:

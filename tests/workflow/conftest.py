@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 COPIED = ("Snakefile", "config.yaml", "profiles")
@@ -41,9 +42,12 @@ def snakemake(folder: Path, *arguments: str, scale: str = "smoke") -> subprocess
 @pytest.fixture(scope="session")
 def smoke_project(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `snakemake` ran the smoke scale from nothing to the report."""
-    folder = copy_project(project, tmp_path_factory.mktemp("smoke") / "project")
-    result = snakemake(folder)
-    assert result.returncode == 0, result.stdout[-6000:]
+    # once for all workers: each has its own temporary folder below a common one
+    folder = tmp_path_factory.getbasetemp().parent / f"smoke-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            result = snakemake(copy_project(project, folder))
+            assert result.returncode == 0, result.stdout[-6000:]
     return folder
 
 
