@@ -42,8 +42,10 @@ def snakemake(folder: Path, *arguments: str, scale: str = "smoke") -> subprocess
 @pytest.fixture(scope="session")
 def smoke_project(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `snakemake` ran the smoke scale from nothing to the report."""
-    # once for all workers: each has its own temporary folder below a common one
-    folder = tmp_path_factory.getbasetemp().parent / f"smoke-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # common to all workers, so that the run is made once
+    folder = base / "smoke"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             result = snakemake(copy_project(project, folder))
