@@ -69,8 +69,8 @@ def _keep_memory() -> None:
     """Tell glibc to keep freed memory, and the kernel to back it with huge pages.
 
     A step's tensors of some 30 MB would else be given back and faulted in again, 4 KiB at a time. Changes no
-    number; worth 5 to 15 % of a step on 2 cores (benchmarks/README.md). Other C libraries and kernels have no
-    such calls; then everything stays as it was.
+    number; huge pages are worth 2 to 6 % of a step on 2 cores (benchmarks/README.md). Other C libraries
+    and kernels have no such calls; then everything stays as it was.
     """
     trim_threshold, mmap_max, advise_huge_pages = -1, -4, 14  # malloc.h, madvise(2)
     try:
