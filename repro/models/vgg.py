@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from repro.models.chain import Chain
 from repro.models.dropout import Dropout
 from repro.quant import QuantConv2d, QuantLinear
 
@@ -49,7 +50,7 @@ class VGG(nn.Module):
         layers["relu7"] = nn.ReLU(inplace=True)
         layers["dropout"] = Dropout(dropout)
         layers["fc2"] = QuantLinear(hidden, classes)
-        self.layers = nn.Sequential(layers)
+        self.layers = Chain(layers)
         initialize(self)
 
     def forward(self, images: Tensor) -> Tensor:

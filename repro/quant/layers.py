@@ -1,11 +1,13 @@
 """Convolution and linear layers that take quantisers, and the functions that find and equip them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from repro.kernels import product
 from repro.quant.activations import ACTIVATION_QUANTIZERS
 from repro.quant.base import WeightQuantizer
 from repro.quant.quantizers import QUANTIZERS
@@ -31,6 +33,11 @@ class QuantConv2d(nn.Conv2d):
         """[N, C, H, W] to [N, C', H', W']."""
         return _compute(self, self._conv_forward, images)
 
+    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        shape = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.padding_mode)
+        padded_3x3 = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
+        return product(super()._conv_forward, images, weight, bias, padded_3x3=padded_3x3)
+
 
 class QuantLinear(nn.Linear):
     """A linear layer whose weight passes through ``weight_quantizer``, its input through ``input_quantizer``.
@@ -49,7 +56,7 @@ class QuantLinear(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, F] to [N, F']."""
-        return _compute(self, nn.functional.linear, features)
+        return _compute(self, partial(product, nn.functional.linear), features)
 
 
 QuantLayer = QuantConv2d | QuantLinear
