@@ -42,3 +42,14 @@ def _argument(value: Tensor | int | float | None) -> Any:
     if isinstance(value, float):
         return ctypes.c_float(value)
     return None if value is None else ctypes.c_long(value)
+
+
+def serves_elementwise(tensor: Tensor) -> bool:
+    """Whether a kernel can go through its FP32 elements in the order of memory, on a CPU."""
+    return (
+        tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and (tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)))
+        and not torch.compiler.is_compiling()
+        and library() is not None
+    )

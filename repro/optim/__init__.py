@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from repro.optim.clipping import WEIGHT_CLIPS, WeightClip, clip_gradients
+from repro.optim.fused import FusedUpdate
 from repro.optim.schedules import SCHEDULES
 
 
@@ -38,4 +39,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 # name -> factory(parameters, **options); options in repro.config.schema.OPTIMIZERS
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw}
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "WEIGHT_CLIPS", "WeightClip", "adamw", "clip_gradients", "set_learning_rate"]
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "WEIGHT_CLIPS",
+    "FusedUpdate",
+    "WeightClip",
+    "adamw",
+    "clip_gradients",
+    "set_learning_rate",
+]

@@ -32,9 +32,8 @@ class WeightClip:
 
     def __init__(self, weights: Sequence[Tensor], name: str, **options: float) -> None:
         """Clip ``weights`` in place, by the method ``name`` of ``WEIGHT_CLIPS`` or ``none``."""
-        self._weights = list(weights)
+        self.name, self.options, self.weights = name, options, list(weights)
         self._clip = None if name == "none" else WEIGHT_CLIPS[name]
-        self._options = options
         self.moved = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
 
     @torch.no_grad()
@@ -43,7 +42,7 @@ class WeightClip:
         if self._clip is None:
             return
         for weights, moved in self._groups():
-            clipped = self._clip(weights, **self._options)
+            clipped = self._clip(weights, **self.options)
             difference = torch._foreach_sub(weights, clipped)
             torch._foreach_abs_(difference)
             torch._foreach_add_(moved, difference)
@@ -51,10 +50,10 @@ class WeightClip:
 
     def _groups(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
         """What is clipped in one go: on a GPU all weights, in few launches; on a CPU a piece that fits its cache."""
-        if self._weights[0].is_cuda:
-            yield self._weights, self.moved
+        if self.weights[0].is_cuda:
+            yield self.weights, self.moved
             return
-        for weight, moved in zip(self._weights, self.moved, strict=True):
+        for weight, moved in zip(self.weights, self.moved, strict=True):
             pieces = zip(
                 torch.split(_flat(weight), CACHED_WEIGHTS), torch.split(_flat(moved), CACHED_WEIGHTS), strict=True
             )
@@ -81,8 +80,15 @@ def clip_gradients(gradients: list[Tensor], max_norm: float | None) -> Tensor:
     Returns:
         The norm before clipping, a scalar tensor on the device.
     """
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    if max_norm is not None:
-        factor = torch.clamp(max_norm / (norm + 1e-6), max=1.0)  # as torch.nn.utils.clip_grad_norm_
+    norm, factor = gradient_norm(gradients, max_norm)
+    if factor is not None:
         torch._foreach_mul_(gradients, factor)
     return norm
+
+
+def gradient_norm(gradients: list[Tensor], max_norm: float | None) -> tuple[Tensor, Tensor | None]:
+    """The global norm, and the factor that brings it to at most ``max_norm`` (``None`` without a bound)."""
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    if max_norm is None:
+        return norm, None
+    return norm, torch.clamp(max_norm / (norm + 1e-6), max=1.0)  # as torch.nn.utils.clip_grad_norm_

@@ -10,13 +10,15 @@ import torch
 
 from repro.config import Run
 from repro.data import ImageData, load_dataset
+from repro.kernels import kernels_in_use
 from repro.records.environment import describe_environment, peak_memory_bytes, processor_name
 from repro.train.device import device_name
 
 
 def describe_place(device: torch.device) -> str:
-    """Torch version and processor or GPU: what may change the last bits."""
-    return f"torch {torch.__version__}, {processor_name() if device.type == 'cpu' else device_name(device)}"
+    """Torch version, processor or GPU, and kernels: what may change the last bits."""
+    place = processor_name() if device.type == "cpu" else device_name(device)
+    return f"torch {torch.__version__}, {place}, {kernels_in_use(device)['step']} kernels"
 
 
 def session_environment(device: torch.device, threads: int, trained_on: Sequence[str]) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def session_environment(device: torch.device, threads: int, trained_on: Sequence
         "device": device.type,
         "device_name": device_name(device),
         "torch_threads": threads,
+        "kernels": kernels_in_use(device),
         "trained_on": list(trained_on),
         "peak_memory_bytes": peak_memory_bytes(),
         "peak_device_memory_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,

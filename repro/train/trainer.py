@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
 from repro.models.dropout import share_generator
-from repro.optim import OPTIMIZERS, SCHEDULES, WeightClip, clip_gradients, set_learning_rate
+from repro.optim import OPTIMIZERS, SCHEDULES, FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
 from repro.train.build import build_model, split_options
 from repro.train.device import autocast, set_matmul_precision
@@ -57,6 +57,7 @@ class Trainer:
         self.optimizer = OPTIMIZERS[name](self._parameters, **options)
         name, options = split_options(spec["weight_clip"])
         self.weight_clip = WeightClip([layer.weight for layer in quant_layers(self.model).values()], name, **options)
+        self._fused_update = FusedUpdate(self.optimizer, self.weight_clip, self._parameters)
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
         self.epochs_done = self.steps_done = 0
         self.batches = _batches(len(data.train.labels), spec["batch_size"])
@@ -192,10 +193,13 @@ class Trainer:
             logits = self.model(images)
         loss = _loss(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = clip_gradients(gradients, self.spec["gradient_clip"])
-        self.optimizer.step()
-        self.weight_clip.step()
+        if self._fused_update.serves():
+            norm = self._fused_update.step(self.spec["gradient_clip"])
+        else:
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            norm = clip_gradients(gradients, self.spec["gradient_clip"])
+            self.optimizer.step()
+            self.weight_clip.step()
         self._count(logits.detach(), labels, loss.detach(), norm)
 
     def _count(self, logits: Tensor, labels: Tensor, loss: Tensor, norm: Tensor) -> None:
