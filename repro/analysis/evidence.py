@@ -22,7 +22,7 @@ from repro.config import Config, Plan
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
 
 # The order of the report: the nearer to the paper, the earlier.
-SCALES = ("paper", "short", "quick", "smoke")
+SCALES = ("paper", "paper_bf16", "short", "quick", "smoke")
 NOT_RUN = "not run"
 
 KEYS = ("scale", "experiment", "seed")
@@ -87,7 +87,7 @@ class Evidence:
 
 
 def scale_order(config: Config) -> list[str]:
-    """The configured scales as the report orders them: paper, short, quick, smoke, then any other."""
+    """The configured scales as the report orders them: paper, paper_bf16, short, quick, smoke, then any other."""
     known = [name for name in SCALES if name in config.scales]
     return known + [name for name in config.scales if name not in known]
 
@@ -148,8 +148,8 @@ Serves = Mapping[tuple[str, str], list[str]]
 def _experiments(plan: Plan) -> dict[str, list[str]]:
     """Spec hash to the experiments it serves; the first of them owns the run."""
     result: dict[str, list[str]] = {}
-    for name in plan.config.experiments:
-        result.setdefault(plan.run(name, 0).spec_hash, []).append(name)
+    for experiment in plan.experiments:
+        result.setdefault(plan.run(experiment.name, 0).spec_hash, []).append(experiment.name)
     return result
 
 

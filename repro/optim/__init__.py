@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from repro.config.schedules import SCHEDULES
 from repro.optim.clipping import WEIGHT_CLIPS, WeightClip, clip_gradients
 from repro.optim.fused import FusedUpdate
-from repro.optim.schedules import SCHEDULES
 
 
 def adamw(
