@@ -87,7 +87,7 @@ class _Winograd(torch.autograd.Function):
         planes = _to_planes("winograd_input", images)
         ctx.save_for_backward(planes, weight)
         ctx.shape = images.shape
-        return _from_planes(planes @ _filters(weight), images.shape, bias.float())
+        return _from_planes(planes @ _filters(weight).transpose(1, 2), images.shape, bias.float())
 
     @staticmethod
     @once_differentiable
@@ -96,15 +96,15 @@ class _Winograd(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         images_gradient = None
         if ctx.needs_input_grad[0]:  # a convolution too, with the filters turned around
-            filters = _filters(weight.flip(2, 3).transpose(0, 1))
+            filters = _filters(weight.flip(2, 3))
             channels = weight.shape[1]
             images_gradient = _from_planes(
                 _to_planes("winograd_input", gradient) @ filters, ctx.shape, torch.zeros(channels)
             )
-        products = planes.transpose(1, 2) @ _to_planes("winograd_gradient", gradient)
+        products = _to_planes("winograd_gradient", gradient).transpose(1, 2) @ planes
         by_place = torch.empty(3, 3, *products.shape[1:])
         call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
-        weight_gradient = by_place.permute(3, 2, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
+        weight_gradient = by_place.permute(2, 3, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
         return images_gradient, weight_gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(torch.bfloat16)
 
 
@@ -127,8 +127,8 @@ def _from_planes(planes: Tensor, shape: torch.Size, bias: Tensor) -> Tensor:
 
 
 def _filters(weight: Tensor) -> Tensor:
-    """[C', C, 3, 3] to FP32 [36, C, C']."""
-    by_place = weight.permute(2, 3, 1, 0).float().contiguous()
+    """[C', C, 3, 3] to FP32 [36, C', C]."""
+    by_place = weight.permute(2, 3, 0, 1).float().contiguous()
     filters = torch.empty(36, *by_place.shape[2:])
     call_kernel("winograd_weight", by_place, by_place[0, 0].numel(), filters)
     return filters
