@@ -51,13 +51,18 @@ class Stamped(Trainer):
 
     def steps(self, count: int) -> None:
         """Train so many steps, each stamped."""
-        clip = optim.clip_gradients
 
-        def stamped_clip(*arguments: Any) -> torch.Tensor:
-            self._stamp("backward")
-            return clip(*arguments)
+        def stamped(update: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+            def call(*arguments: Any) -> torch.Tensor:
+                self._stamp("backward")
+                return update(*arguments)
 
-        with mock.patch.object(trainer_module, "clip_gradients", stamped_clip):
+            return call
+
+        with (
+            mock.patch.object(trainer_module, "clip_gradients", stamped(optim.clip_gradients)),
+            mock.patch.object(self._fused_update, "step", stamped(self._fused_update.step)),
+        ):
             for _ in range(count):
                 self.train_step()
 

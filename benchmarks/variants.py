@@ -14,6 +14,7 @@ from repro.data import ImageData
 from repro.quant import quant_layers
 from repro.train import Trainer
 from repro.train.build import build_model
+from repro.train.device import autocast
 
 Spec = dict[str, Any]
 Block = Callable[[int], float]  # runs so many steps, gives seconds
@@ -101,18 +102,19 @@ def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Callable[[], N
     products: list[Callable[[], None]] = []
 
     def keep(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        first = not products
-        products.append(_product(layer, inputs[0].detach().to(dtype), torch.randn_like(output).to(dtype), first))
+        products.append(_product(layer, inputs[0].detach().to(dtype), output.detach().to(dtype), bool(products)))
 
     handles = [layer.register_forward_hook(keep) for layer in quant_layers(model).values()]
     images = torch.randn(spec["batch_size"], 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     model(images)
     for handle in handles:
         handle.remove()
+    model.to(dtype)
 
     def step() -> None:
-        for product in products:
-            product()
+        with autocast(device, spec["precision"]):
+            for product in products:
+                product()
 
     return step
 
@@ -129,22 +131,10 @@ def repeat(step: Callable[[], None], device: torch.device) -> Block:
     return block
 
 
-def _product(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor, first: bool) -> Callable[[], None]:
-    weight, bias = layer.weight.detach().to(inputs.dtype), layer.bias.detach().to(inputs.dtype)
-    if weight.dim() == 2:
+def _product(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor, inner: bool) -> Callable[[], None]:
+    leaves = [inputs.requires_grad_()] * inner + [layer.weight, layer.bias]
 
-        def linear() -> None:
-            torch.addmm(bias, inputs, weight.t())
-            gradient @ weight
-            gradient.t() @ inputs
-            gradient.sum(0)
+    def product() -> None:
+        torch.autograd.grad(layer.forward(inputs), leaves, gradient)
 
-        return linear
-
-    def convolution() -> None:
-        torch.nn.functional.conv2d(inputs, weight, bias, padding=1)
-        torch.ops.aten.convolution_backward(
-            gradient, inputs, weight, [len(bias)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [not first, True, True]
-        )
-
-    return convolution
+    return product
