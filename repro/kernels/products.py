@@ -89,7 +89,7 @@ class _Winograd(torch.autograd.Function):
         planes = _to_planes("winograd_input", images)
         ctx.save_for_backward(planes, weight)
         ctx.shape = images.shape
-        return _from_planes(planes @ _filters(weight), images.shape, bias.float())
+        return _from_planes(_multiply(planes, _filters(weight)), images.shape, bias.float())
 
     @staticmethod
     @once_differentiable
@@ -101,13 +101,19 @@ class _Winograd(torch.autograd.Function):
             filters = _filters(weight.flip(2, 3).transpose(0, 1))
             channels = weight.shape[1]
             images_gradient = _from_planes(
-                _to_planes("winograd_input", gradient) @ filters, ctx.shape, floats(channels).zero_()
+                _multiply(_to_planes("winograd_input", gradient), filters), ctx.shape, floats(channels).zero_()
             )
-        products = planes.transpose(1, 2) @ _to_planes("winograd_gradient", gradient)
+        products = _multiply(planes.transpose(1, 2), _to_planes("winograd_gradient", gradient))
         by_place = floats(3, 3, *products.shape[1:])
         call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
         weight_gradient = by_place.permute(3, 2, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
         return images_gradient, weight_gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(torch.bfloat16)
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix products in FP32, also in a backward pass that is called inside autocast."""
+    with torch.autocast("cpu", enabled=False):
+        return left @ right
 
 
 def _to_planes(kernel: str, images: Tensor) -> Tensor:
