@@ -31,6 +31,11 @@ def call_kernel(name: str, *arguments: Tensor | int | float | None) -> None:
         raise MemoryError(f"{name}: no memory for its workspace")
 
 
+def floats(*shape: int) -> Tensor:
+    """Memory for a kernel's FP32 results, whatever the default dtype and device are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 def of_type(name: str, tensor: Tensor) -> str:
     """The kernel ``name`` for ``tensor``'s elements."""
     return f"{name}_{SUFFIX[tensor.dtype]}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from repro.kernels.call import SUFFIX, call_kernel, of_type
+from repro.kernels.call import SUFFIX, call_kernel, floats, of_type
 from repro.kernels.library import library
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -39,21 +39,26 @@ def norm_relu(norm: BatchNorm, features: Tensor, *, pool: bool = False) -> Tenso
 
 def serves(norm: BatchNorm, features: Tensor, pool: bool) -> bool:
     """Whether a kernel computes this: on a CPU, a supported type, layout and shape, and a plain batch norm."""
-    if features.device.type != "cpu" or features.dtype not in SUFFIX or norm.weight is None:
+    if features.device.type != "cpu" or features.dtype not in SUFFIX or norm.momentum is None:
         return False
-    if norm.weight.dtype != torch.float32 or norm.running_mean is None or norm.momentum is None:
+    own = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    if any(values is None or values.dtype != torch.float32 for values in own):
         return False
-    if features.dim() == 4:
+    if type(norm) is nn.BatchNorm2d and features.dim() == 4:
         whole = features.is_contiguous(memory_format=torch.channels_last)
     else:
-        whole = features.dim() == 2 and features.is_contiguous() and not pool
+        whole = type(norm) is nn.BatchNorm1d and features.dim() == 2 and features.is_contiguous() and not pool
     if not whole or features.shape[1] != norm.num_features:
         return False
     if pool and (features.shape[2] % 2 or features.shape[3] % 2 or not features.numel()):
         return False
     if norm.training and features.numel() <= features.shape[1]:
         return False  # one value a channel has no variance: torch says so
-    if not norm.training and torch.is_grad_enabled() and (features.requires_grad or norm.weight.requires_grad):
+    if (
+        not norm.training
+        and torch.is_grad_enabled()
+        and (features.requires_grad or norm.weight.requires_grad or norm.bias.requires_grad)
+    ):
         return False  # a gradient in evaluation is nobody's training step
     return features.numel() > 0 and not torch.compiler.is_compiling() and library() is not None
 
@@ -66,7 +71,7 @@ class _NormReLU(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float, pool: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows, channels, width = _shape(features)
-        mean, variance = torch.empty(channels), torch.empty(channels)
+        mean, variance = floats(channels), floats(channels)
         if pool:
             taken = _pooled_like(features)
             sign = weight.sign().to(torch.int8)
@@ -91,7 +96,7 @@ class _NormReLU(torch.autograd.Function):
         rows, channels, width = _shape(features)
         layout = torch.channels_last if features.dim() == 4 else torch.contiguous_format
         gradient = gradients[0].to(features.dtype).contiguous(memory_format=layout)
-        g, gx = torch.empty(channels), torch.empty(channels)
+        g, gx = floats(channels), floats(channels)
         _call("norm_sums", taken, gradient, taken.numel() // channels, channels, scale, shift, mean, g, gx)
         # dx = scale (g - mean(g) - x^ mean(g x^)) with x^ = (x - mean) inverse: linear in x
         slope = scale * inverse.square() * gx / rows

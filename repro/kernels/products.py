@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from repro.kernels.call import call_kernel, of_type
+from repro.kernels.call import call_kernel, floats, of_type
 from repro.kernels.library import library
 
 TILE = 4
@@ -62,6 +62,8 @@ def _emulates(inputs: Tensor) -> bool:
 @cache
 def multiplies_bfloat16() -> bool:
     """Whether torch has fast bfloat16 products on this CPU (AVX-512 and above, by oneDNN's own account)."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as on macOS
+        return False
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return supported
 
@@ -87,7 +89,7 @@ class _Winograd(torch.autograd.Function):
         planes = _to_planes("winograd_input", images)
         ctx.save_for_backward(planes, weight)
         ctx.shape = images.shape
-        return _from_planes(planes @ _filters(weight).transpose(1, 2), images.shape, bias.float())
+        return _from_planes(_multiply(planes, _filters(weight).transpose(1, 2)), images.shape, bias.float())
 
     @staticmethod
     @once_differentiable
@@ -99,20 +101,26 @@ class _Winograd(torch.autograd.Function):
             filters = _filters(weight.flip(2, 3))
             channels = weight.shape[1]
             images_gradient = _from_planes(
-                _to_planes("winograd_input", gradient) @ filters, ctx.shape, torch.zeros(channels)
+                _multiply(_to_planes("winograd_input", gradient), filters), ctx.shape, floats(channels).zero_()
             )
-        products = _to_planes("winograd_gradient", gradient).transpose(1, 2) @ planes
-        by_place = torch.empty(3, 3, *products.shape[1:])
+        products = _multiply(_to_planes("winograd_gradient", gradient).transpose(1, 2), planes)
+        by_place = floats(3, 3, *products.shape[1:])
         call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
         weight_gradient = by_place.permute(2, 3, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
         return images_gradient, weight_gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(torch.bfloat16)
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix products in FP32, also in a backward pass that is called inside autocast."""
+    with torch.autocast("cpu", enabled=False):
+        return left @ right
 
 
 def _to_planes(kernel: str, images: Tensor) -> Tensor:
     """[N, C, H, W] to FP32 [36, tiles, C]."""
     n, channels, height, width = images.shape
     tiles = n * (height // TILE) * (width // TILE)
-    planes = torch.empty(36, tiles, channels)
+    planes = floats(36, tiles, channels)
     call_kernel(of_type(kernel, images), images, tiles, height, width, channels, planes)
     return planes
 
@@ -129,6 +137,6 @@ def _from_planes(planes: Tensor, shape: torch.Size, bias: Tensor) -> Tensor:
 def _filters(weight: Tensor) -> Tensor:
     """[C', C, 3, 3] to FP32 [36, C', C]."""
     by_place = weight.permute(2, 3, 0, 1).float().contiguous()
-    filters = torch.empty(36, *by_place.shape[2:])
+    filters = floats(36, *by_place.shape[2:])
     call_kernel("winograd_weight", by_place, by_place[0, 0].numel(), filters)
     return filters

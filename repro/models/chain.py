@@ -27,19 +27,18 @@ def _joined(norm: BatchNorm, modules: Sequence[nn.Module]) -> int:
     """How many of the modules after ``norm`` join it in one operator: 1 (ReLU), 2 (pooling, ReLU) or 0."""
     for count in (1, 2):
         part = modules[:count]
-        if len(part) == count and isinstance(part[-1], nn.ReLU) and (count == 1 or _halves(part[0])):
-            hooked = any(module._forward_hooks or module._forward_pre_hooks for module in (norm, *part))
+        if len(part) == count and type(part[-1]) is nn.ReLU and (count == 1 or _halves(part[0])):
+            hooked = any(map(_hooked, (norm, *part)))
             return 0 if hooked else count  # what a hook is to see must be computed
     return 0
 
 
+def _hooked(module: nn.Module) -> bool:
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(hooks)
+
+
 def _halves(module: nn.Module) -> bool:
     """Whether it takes the largest of each 2x2 window."""
-    return isinstance(module, nn.MaxPool2d) and (
-        module.kernel_size,
-        module.stride,
-        module.padding,
-        module.dilation,
-        module.ceil_mode,
-        module.return_indices,
-    ) == (2, 2, 0, 1, False, False)
+    shape = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    return type(module) is nn.MaxPool2d and [getattr(module, name) for name in shape] == [2, 2, 0, 1, False, False]

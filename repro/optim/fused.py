@@ -24,9 +24,16 @@ class FusedUpdate:
         return (
             type(self._optimizer) is torch.optim.AdamW
             and self._clip.name in CLIPS
-            and all(p.grad is not None and p in self._optimizer.state for p in self._parameters)
-            and all(map(serves_elementwise, self._parameters))
+            and len(self._optimizer.param_groups) == 1
+            and all(p.grad is not None and serves_elementwise(p) for p in self._parameters)
+            and all(map(self._in_order, self._parameters))
         )
+
+    def _in_order(self, parameter: Tensor) -> bool:
+        """Whether all that is updated with it lies in memory as it does; a loaded state may not."""
+        state = self._optimizer.state.get(parameter, {})
+        mates = (state.get("exp_avg"), state.get("exp_avg_sq"), self._moved.get(id(parameter), parameter))
+        return all(mate is not None and mate.stride() == parameter.stride() for mate in mates)
 
     @torch.no_grad()
     def step(self, max_norm: float | None) -> Tensor:

@@ -18,7 +18,11 @@
 #define NAME(name) JOIN(name, SUFFIX)
 
 /* Before a loop over channels whose pointers never overlap: the compiler then needs no checks at run time. */
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
 #define INDEPENDENT _Pragma("GCC ivdep")
+#endif
 
 typedef uint16_t bf16;
 

@@ -62,6 +62,12 @@ static void finish_moments(workspace *space, long channels, int threads, float *
     close_workspace(space);
 }
 
+/* Of two inputs the one with the larger output; one that makes the output NaN wins, as infinity does times zero. */
+static inline float better(float next, float best, float sign) {
+    float product = next * sign;
+    return product > best * sign || product != product ? next : best;
+}
+
 /* ReLU's gradient; its argument is read in any case, else no compiler vectorises the loop. */
 static inline float passed(float gradient, float value) { return value <= 0 ? 0 : gradient; }
 

@@ -64,12 +64,10 @@ static void NAME(pool_part)(void *context, int index, long first, long last) {
             const int8_t *restrict sign = job->sign;
             INDEPENDENT
             for (long c = 0; c < channels; c++) {
-                float s = sign[c], best = LOAD(a[c]), next = LOAD(b[c]);
-                best = next * s > best * s || next != next ? next : best;
-                next = LOAD(d[c]);
-                best = next * s > best * s || next != next ? next : best;
-                next = LOAD(e[c]);
-                best = next * s > best * s || next != next ? next : best;
+                float s = sign[c], best = LOAD(a[c]);
+                best = better(LOAD(b[c]), best, s);
+                best = better(LOAD(d[c]), best, s);
+                best = better(LOAD(e[c]), best, s);
                 out[c] = STORE(best);
             }
         }
