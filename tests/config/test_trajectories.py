@@ -13,12 +13,12 @@ from repro.config.trajectories import departures, shared_epochs, snapshot_path, 
 @pytest.mark.parametrize(
     ("scale", "experiment", "expected"),
     [
-        ("paper_bf16", "main_cifar10", [1, 6, 100]),  # one cosine over 150, table V, ablation and restart
+        ("paper_bf16", "main_cifar10", [1, 6, 30, 100]),  # one cosine over 150, table V, anchor, ablation and restart
         ("paper_bf16", "main_cifar100", [1, 100]),
-        ("paper_bf16", "ablation_full", [1, 6, 100]),  # at its last epoch the main run goes on
+        ("paper_bf16", "ablation_full", [1, 6, 30, 100]),  # at its last epoch the main run goes on
         ("paper_bf16", "mobile_cifar10", [1, 6]),
         ("paper_bf16", "schedule_one_cosine_cifar10", [1]),
-        ("paper_bf16", "fp32_cifar10", []),
+        ("paper_bf16", "fp32_cifar10", [30]),
         ("paper_bf16", "validated_main_cifar10", []),
         ("paper_bf16", "ptq4_cifar10", []),
         ("quick", "main_cifar10", [1, 8]),
@@ -44,7 +44,7 @@ def test_what_sharing_saves_of_a_seed(config: Config) -> None:
         if run.seed == 0:
             saved += max((shared_epochs(run.spec, spec) for spec in before), default=0)
             before.append(run.spec)
-    assert saved == 2 * 100 + 100 + 6 + 2 * 1
+    assert saved == 2 * 100 + 100 + 6 + 2 * 30 + 2 * 1
 
 
 def test_never_beyond_the_epoch_where_weights_are_to_be_kept(config: Config) -> None:
