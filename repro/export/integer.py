@@ -135,7 +135,7 @@ def _weight(graph: Graph, stage: _Stage, input_step: float, storage: str) -> tup
     codes, scale, bias = _fold(stage)
     if int(codes.abs().max()) > LARGEST_CODE:
         raise ExportError(f"layer {name}: codes above {LARGEST_CODE} overflow the integer sums of some processors")
-    # Of a channel that batch norm all but switched off the bias is left: as a multiple of so small a step it would not fit
+    # A channel that batch norm all but switched off keeps its bias alone, which no multiple of so small a step could be
     least = np.maximum(np.abs(bias) / (LARGEST_BIAS * input_step), SMALLEST_SCALE)
     codes[torch.from_numpy(scale < least)] = 0
     scale = np.maximum(scale, least).astype(np.float32)
