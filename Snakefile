@@ -1,9 +1,7 @@
 """Every experiment of the configured scale, then MLflow and the report."""
 
-import shlex
-import sys
-
 from repro.config import Plan, load_config
+from repro.forking import workflow_command
 from repro.plan import has_gpu, slots
 from repro.records import find_records
 
@@ -11,7 +9,7 @@ PLAN = Plan(load_config("config.yaml", overrides=config))
 RECORDS = [str(run.record_path()) for run in PLAN]
 PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
-shell.prefix(f'set -euo pipefail; repro() {{{{ {shlex.quote(sys.executable)} -m repro "$@"; }}}}; ')
+shell.prefix(f'set -euo pipefail; repro() {{{{ {workflow_command(workflow.is_main_process)} "$@"; }}}}; ')
 
 
 # Records of other scales, and stale ones, are plain files that no rule makes again.

@@ -1,4 +1,4 @@
-"""Milliseconds a forward pass of the paper's model: PyTorch, and onnxruntime with FP32, INT8 and INT4 weights.
+"""Milliseconds a forward pass of the paper's model: PyTorch; onnxruntime with weights of all types and in integers.
 
     python benchmarks/inference.py [--rounds 5] [--threads 1 2] [--json FILE]
 
@@ -16,11 +16,12 @@ import torch
 from tabulate import tabulate
 
 from repro.config import Plan, load_config
+from repro.export.integer import build_integer
 from repro.export.latency import ROUNDS, measure_latency
 from repro.records.environment import describe_environment
 from repro.train.build import build_model
 
-CLASSES = 10
+CLASSES, CALIBRATION_IMAGES = 10, 64
 
 
 def main() -> None:
@@ -35,7 +36,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = build_model(spec, CLASSES).to(memory_format=torch.channels_last).eval()
     record = {"spec": spec, "data": {"classes": CLASSES}}
-    measured = [measure_latency(model, record, threads, arguments.rounds) for threads in arguments.threads]
+    integer = build_integer(model, record, torch.randn(CALIBRATION_IMAGES, 3, 32, 32))
+    measured = [measure_latency(model, record, threads, integer, arguments.rounds) for threads in arguments.threads]
     facts = describe_environment()
     print(f"{facts['processor']}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}; ms a call, median")
     rows = [

@@ -8,6 +8,7 @@ Each line is the median of several fresh processes; the report is of made-up rec
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from statistics import median
 from tabulate import tabulate
 
 from benchmarks.clock import now
+from repro.forking import WORKFLOW
 
 PROJECT = Path(__file__).parent.parent
 RECORDS = """
@@ -41,16 +43,33 @@ next(training(Plan(load_config("config.yaml"), "short").run("main_cifar10", 0), 
 """
 
 
-def seconds(arguments: list[str], rounds: int) -> float:
-    """Median wall seconds of a command in the project's folder."""
+def seconds(arguments: list[str], rounds: int, cwd: Path = PROJECT, **environment: str) -> float:
+    """Median wall seconds of a command in a folder, by default the project's."""
     times = []
     for _ in range(rounds):
         start = now()
-        done = subprocess.run(arguments, cwd=PROJECT, capture_output=True, text=True)
+        done = subprocess.run(arguments, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
         times.append(now() - start)
         if done.returncode:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     return median(times)
+
+
+def smoke_runs(folder: Path, rounds: int) -> dict[str, float]:
+    """A whole run of a second at scale smoke: in a process of its own, and as a fork; the first starts the server."""
+    (folder / ".snakemake").mkdir(parents=True)
+    shutil.copy(PROJECT / "config.yaml", folder)
+    run = [sys.executable, "-m", "repro", "train", "main_cifar10", "--scale", "smoke", "--no-track"]
+    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    times = {}
+    for name, count, workflow in (("by itself", rounds, ""), ("the first fork", 1, "own"), ("a fork", rounds, "own")):
+        environment = {"PYTHONPATH": path, WORKFLOW: str(os.getpid()) if workflow else ""}
+        taken = []
+        for _ in range(count):
+            taken.append(seconds(run, 1, folder, **environment))
+            shutil.rmtree(folder / "results")
+        times[f"a whole run at scale smoke, {name}"] = median(taken)
+    return times
 
 
 def main() -> None:
@@ -75,6 +94,7 @@ def main() -> None:
         if os.environ.get("REPRO_DATA_DIR"):
             run = [python, "-c", START, str(Path(folder, "runs"))]
             times["a run's start, to its first step"] = seconds(run, rounds)
+        times |= smoke_runs(Path(folder, "smoke"), rounds)
     print(tabulate(list(times.items()), ("", f"seconds, median of {rounds}"), floatfmt=".2f"))
     if arguments.json:
         arguments.json.write_text(json.dumps(times, indent=1) + "\n")

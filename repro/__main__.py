@@ -2,6 +2,11 @@
 
 import sys
 
-from repro.cli import main
+from repro.forking import hand_over
 
-sys.exit(main())
+status = hand_over(sys.argv[1:])
+if status is None:
+    from repro.cli import main
+
+    status = main()
+sys.exit(status)

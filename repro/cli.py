@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", commands.export_files, "write a finished run's real files: packed weights, and ONNX")
     export.add_argument("experiment", help="a name from `python -m repro list`")
     export.add_argument("--seed", type=_at_least(0), default=0)
-    export.add_argument("--onnx", action="store_true", help="also write ONNX, and time both")
+    export.add_argument("--onnx", action="store_true", help="also write ONNX, for FP32 and for integers, and time all")
     evaluation = add("evaluate", commands.evaluate_file, "accuracy of a file that export wrote, beside its record's")
-    evaluation.add_argument("file", type=Path, help="model.safetensors or model.onnx")
+    evaluation.add_argument("file", type=Path, help="model.safetensors, model.onnx or model-int8.onnx")
     evaluation.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the record's)")
     weights = add("weights", training_commands.make_weights, "make sure of weights: they are there, or trained (again)")
     for sub in (listing, status, planning, train, weights, export):

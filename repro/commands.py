@@ -89,7 +89,7 @@ def export_files(arguments: argparse.Namespace, config: Config) -> int:
 
     run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
     export = export_run(run, arguments.results, arguments.onnx)
-    directory, packed, onnx = run.directory(arguments.results), export.packed, export.onnx
+    directory, packed, onnx, integer = run.directory(arguments.results), export.packed, export.onnx, export.integer
     print(
         f"{directory / 'model.safetensors'}: {packed['bytes']:,} bytes ({packed['payload_bytes']:,} without metadata)\n"
         f"  test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}, {packed['fp32_test_accuracy']:.2%} "
@@ -99,6 +99,14 @@ def export_files(arguments: argparse.Namespace, config: Config) -> int:
         print(
             f"{directory / 'model.onnx'}: {onnx['bytes']:,} bytes, {', '.join(onnx['weights'])} weights\n"
             f"  test accuracy {onnx['test_accuracy']:.2%}; logits within {onnx['logit_difference']:.1e} of the largest"
+        )
+    if integer is not None:
+        operators = ", ".join(f"{count} {name}" for name, count in integer["operators"].items())
+        gained = 100 * (integer["test_accuracy"] - packed["fp32_test_accuracy"])
+        print(
+            f"{directory / 'model-int8.onnx'}: {integer['bytes']:,} bytes, computes in integers ({operators})\n"
+            f"  test accuracy {integer['test_accuracy']:.2%}, {gained:+.2f} points; 8-bit activations from "
+            f"{integer['calibration_images']:,} training images"
         )
     return 0
 

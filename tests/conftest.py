@@ -1,6 +1,7 @@
 """Shared: the project's own configuration, runs small enough for tests, and real CIFAR where it is."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def example_options(options: Mapping[str, Option]) -> dict[str, object]:
     """Options that any method takes: 4 for whole numbers, 1 for others. A new method needs no edit here."""
     return {name: 4 if option.kind is int else 1.0 for name, option in options.items()}
+
+
+def comes_true(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether a condition holds within so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """The accuracy of a file: safetensors through PyTorch, ONNX through onnxruntime."""
 
 import json
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ class Evaluation:
 
     Attributes:
         record: The record in its metadata.
-        precision: Arithmetic of this evaluation, ``fp32`` or ``bf16``.
+        precision: Arithmetic of this evaluation, ``fp32``, ``bf16`` or ``int8``.
         threads: Threads of this evaluation.
         images: Test images.
         accuracy: Fraction that is right.
@@ -62,16 +64,16 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
 
     Args:
         path: ``.safetensors`` or ``.onnx``.
-        precision: ``fp32`` or ``bf16``; by default the record's. An ONNX file always computes in FP32.
+        precision: ``fp32`` or ``bf16``; by default the record's. An ONNX file has its own, FP32 or INT8.
 
     Raises:
         ReproError: If the file or the data are absent, damaged or not those of the record.
     """
     if path.suffix == ".onnx":
-        if precision not in (None, "fp32"):
-            raise ReproError(f"{path}: an ONNX file computes in fp32, not in {precision}")
-        content, record = read_onnx(path)
-        precision, logits = "fp32", session_logits(onnx_session(content, record_threads(record)))
+        content, record, arithmetic = read_onnx(path)
+        if precision not in (None, arithmetic):
+            raise ReproError(f"{path}: this ONNX file computes in {arithmetic}, not in {precision}")
+        precision, logits = arithmetic, session_logits(onnx_session(content, record_threads(record)))
     elif path.suffix == ".safetensors":
         packed = load_packed(path)
         record, precision = packed.record, precision or packed.spec["precision"]
@@ -94,13 +96,14 @@ def record_threads(record: Mapping[str, Any]) -> int:
 
 
 def recorded_data(record: Mapping[str, Any]) -> ImageData:
-    """The data set of a record with its test images.
+    """The data set of a record with the images that it was trained and tested on.
 
     Raises:
         ReproError: If it is not here, or not the recorded one.
     """
     dataset = complete_spec(record["spec"])["dataset"]
-    data = load_dataset(dataset["name"], test_images=dataset["test_images"])
+    sizes = {key: dataset[key] for key in ("train_images", "test_images", "validation_fraction")}
+    data = load_dataset(dataset["name"], **sizes, seed=record["seed"])
     if data.fingerprint != record["data"]["fingerprint"]:
         raise ReproError(f"{data.name} here is not the data set that the run was recorded with")
     return data
@@ -117,8 +120,8 @@ def model_logits(model: nn.Module, precision: str) -> Logits:
     return logits
 
 
-def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any]]:
-    """An ONNX file's bytes, and the record in its metadata.
+def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any], str]:
+    """An ONNX file's bytes, the record in its metadata, and its arithmetic: ``fp32`` or ``int8``.
 
     Raises:
         ExportError: If it cannot be read, or is not a file of this suite.
@@ -126,16 +129,16 @@ def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any]]:
     try:
         content = path.read_bytes()
         properties = onnx_session(content, threads=1).get_modelmeta().custom_metadata_map
-        record: Mapping[str, Any] = json.loads(properties.get(METADATA_KEY, "{}")).get("record")
+        metadata = json.loads(properties.get(METADATA_KEY, "{}"))
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
     except ModuleNotFoundError:
         raise
     except Exception as error:  # onnxruntime's errors share no narrower base
         raise ExportError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from None
-    if record is None:
+    if "record" not in metadata:
         raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")
-    return content, record
+    return content, metadata["record"], metadata.get("arithmetic", "fp32")
 
 
 def onnx_session(content: bytes, threads: int) -> Any:
@@ -146,6 +149,20 @@ def onnx_session(content: bytes, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors alone
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def session_operators(content: bytes) -> dict[str, int]:
+    """The operators, with their number, that onnxruntime makes of a file on this machine."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimised.onnx")
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath, options.log_severity_level = str(path), 3
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(path).graph.node
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
 
 def session_logits(session: Any) -> Logits:

@@ -40,37 +40,29 @@ def build_onnx(model: nn.Module, record: Mapping[str, Any], storage: str | None 
     Raises:
         ExportError: If the model has a layer, or a quantiser, that this graph cannot hold.
     """
-    import onnx
-    from onnx import TensorProto, helper
+    graph = Graph()
+    for name, module in chain(model):
+        _writer(name, module)(graph, name, module, storage)
+    return graph.serialize(model, record)
 
-    graph = _Graph(storage)
+
+def chain(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers by name in forward order, without what is the identity outside of training.
+
+    Raises:
+        ExportError: If the model is no chain of layers in ``model.layers``.
+    """
     layers = getattr(model, "layers", None)
     if not isinstance(layers, nn.Sequential):
         raise ExportError(f"cannot be written as ONNX: {type(model).__name__} is no chain of layers")
-    for name, module in layers.named_children():
-        if not isinstance(module, nn.Dropout):  # the identity outside of training
-            _writer(name, module)(graph, name, module)
-    graph.nodes[-1].output[0] = OUTPUT
-    content = helper.make_graph(
-        graph.nodes,
-        type(model).__name__,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, 32, 32])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", record["data"]["classes"]])],
-        graph.initializers,
-    )
-    proto = helper.make_model(content, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    about = {"record": {key: value for key, value in record.items() if key != "layers"}}
-    helper.set_model_props(proto, {METADATA_KEY: json.dumps(about, separators=(",", ":"))})
-    onnx.checker.check_model(proto, full_check=True)
-    serialized: bytes = proto.SerializeToString(deterministic=True)
-    return serialized
+    return [(name, module) for name, module in layers.named_children() if not isinstance(module, nn.Dropout)]
 
 
-class _Graph:
+class Graph:
     """Nodes and initialisers so far; each node takes what the one before it gave."""
 
-    def __init__(self, storage: str | None) -> None:
-        self.storage = storage
+    def __init__(self) -> None:
+        """Empty; the current value is the images."""
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.value = INPUT
@@ -80,80 +72,144 @@ class _Graph:
         self.value = self.node(operator, name, self.value, *inputs, **attributes)
 
     def node(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node; the name of what it gives."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(operator, list(inputs), [f"{name}.out"], name=name, **attributes))
         return f"{name}.out"
 
     def constant(self, name: str, array: Array) -> str:
+        """Add an initialiser; its name."""
         from onnx import numpy_helper
 
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def weight(self, name: str, layer: QuantLayer) -> str:
-        """The layer's weight: FP32, or codes and a node that dequantises them."""
-        bias = layer.bias if layer.bias is not None else torch.zeros(layer.weight.shape[0])
-        self.constant(f"{name}.bias", _array(bias))
-        if layer.weight_quantizer is None or self.storage == "FP32":
-            return self.constant(f"{name}.weight", _array(effective_weight(layer)))
-        return self._quantized(name, layer, self.storage or storage_type(layer_bits(layer)))
+    def codes(self, name: str, codes: Tensor, storage: str) -> str:
+        """Add int8 codes as an initialiser of type ``storage``; its name.
 
-    def _quantized(self, name: str, layer: QuantLayer, storage: str) -> str:
+        Raises:
+            ExportError: If they do not fit.
+        """
         from onnx import TensorProto, helper
 
-        codes, scale = layer_codes(name, layer)
-        per_channel = scale.numel() == len(codes) and scale.shape[:1] == codes.shape[:1]
-        linear = scale.numel() == 1 or per_channel
-        if not linear or not torch.equal(codes * scale, effective_weight(layer).detach().cpu()):
-            raise ExportError(
-                f"layer {name}: ONNX has codes times one scale a layer or channel, which are not the weights of "
-                f"{type(layer.weight_quantizer).__name__}; export without --onnx, to safetensors alone"
-            )
         check_range(name, codes, STORAGE_BITS[storage])
         packed = pack_codes(codes.contiguous().numpy(), STORAGE_BITS[storage])  # ONNX packs INT4 the same way
         kind = getattr(TensorProto, storage)
-        raw = helper.make_tensor(f"{name}.codes", kind, list(codes.shape), packed.tobytes(), raw=True)
-        self.initializers.append(raw)
-        steps = self.constant(f"{name}.scale", scale.flatten().numpy() if per_channel else scale.reshape(()).numpy())
-        return self.node("DequantizeLinear", f"{name}.dequantize", f"{name}.codes", steps, axis=0)
+        self.initializers.append(
+            helper.make_tensor(f"{name}.codes", kind, list(codes.shape), packed.tobytes(), raw=True)
+        )
+        return f"{name}.codes"
+
+    def serialize(self, model: nn.Module, record: Mapping[str, Any], **about: Any) -> bytes:
+        """The whole file.
+
+        Args:
+            model: Whose class names the graph.
+            record: The run's record; with ``about`` it becomes the metadata.
+            about: What else the metadata say.
+        """
+        import onnx
+        from onnx import TensorProto, helper
+
+        self.nodes[-1].output[0] = OUTPUT
+        content = helper.make_graph(
+            self.nodes,
+            type(model).__name__,
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, 32, 32])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", record["data"]["classes"]])],
+            self.initializers,
+        )
+        proto = helper.make_model(content, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        metadata = {"record": {key: value for key, value in record.items() if key != "layers"}, **about}
+        helper.set_model_props(proto, {METADATA_KEY: json.dumps(metadata, separators=(",", ":"))})
+        onnx.checker.check_model(proto, full_check=True)
+        serialized: bytes = proto.SerializeToString(deterministic=True)
+        return serialized
 
 
-def _conv(graph: _Graph, name: str, layer: QuantConv2d) -> None:
+def linear_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:
+    """A layer's int8 codes, and its scale: one, or one an output channel.
+
+    Raises:
+        ExportError: If codes times scale are not its weights.
+    """
+    codes, scale = layer_codes(name, layer)
+    per_channel = scale.numel() == len(codes) and scale.shape[:1] == codes.shape[:1]
+    linear = scale.numel() == 1 or per_channel
+    if not linear or not torch.equal(codes * scale, effective_weight(layer).detach().cpu()):
+        raise ExportError(
+            f"layer {name}: ONNX has codes times one scale a layer or channel, which are not the weights of "
+            f"{type(layer.weight_quantizer).__name__}; export without --onnx, to safetensors alone"
+        )
+    return codes, scale.flatten() if per_channel else scale.reshape(())
+
+
+def _weight(graph: Graph, name: str, layer: QuantLayer, storage: str | None) -> tuple[str, str]:
+    """The layer's weight, as FP32 or as codes and a node that dequantises them, and its bias."""
+    bias = graph.constant(f"{name}.bias", bias_of(layer))
+    if layer.weight_quantizer is None or storage == "FP32":
+        return graph.constant(f"{name}.weight", array(effective_weight(layer))), bias
+    codes, scale = linear_codes(name, layer)
+    stored = graph.codes(name, codes, storage or storage_type(layer_bits(layer)))
+    steps = graph.constant(f"{name}.scale", array(scale))
+    return graph.node("DequantizeLinear", f"{name}.dequantize", stored, steps, axis=0), bias
+
+
+def conv_attributes(name: str, layer: QuantConv2d) -> dict[str, Any]:
+    """A convolution's attributes in ONNX.
+
+    Raises:
+        ExportError: If it pads in another way than with zeros.
+    """
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise ExportError(f"layer {name}: padding {layer.padding_mode} {layer.padding} is not written as ONNX")
-    graph.add(
-        "Conv", name, graph.weight(name, layer), f"{name}.bias",
-        kernel_shape=list(layer.kernel_size), pads=list(layer.padding) * 2, strides=list(layer.stride),
-        dilations=list(layer.dilation), group=layer.groups,
-    )  # fmt: skip
+    return {
+        "kernel_shape": list(layer.kernel_size), "pads": list(layer.padding) * 2, "strides": list(layer.stride),
+        "dilations": list(layer.dilation), "group": layer.groups,
+    }  # fmt: skip
 
 
-def _linear(graph: _Graph, name: str, layer: QuantLinear) -> None:
-    graph.add("Gemm", name, graph.weight(name, layer), f"{name}.bias", transB=1)
+def pool_attributes(layer: nn.MaxPool2d) -> dict[str, Any]:
+    """A max-pooling's attributes in ONNX."""
+    size, stride, padding = (
+        [n, n] if isinstance(n, int) else list(n) for n in (layer.kernel_size, layer.stride, layer.padding)
+    )
+    return {"kernel_shape": size, "strides": stride, "pads": padding * 2}
 
 
-def _batch_norm(graph: _Graph, name: str, layer: nn.BatchNorm2d | nn.BatchNorm1d) -> None:
+def norm_arrays(layer: nn.BatchNorm2d | nn.BatchNorm1d) -> dict[str, Array]:
+    """Batch norm's weight, bias, mean and variance, each [C]."""
     tensors = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
-    keys = ("weight", "bias", "mean", "variance")
-    inputs = [graph.constant(f"{name}.{key}", _array(tensor)) for key, tensor in zip(keys, tensors, strict=True)]
+    return {key: array(tensor) for key, tensor in zip(("weight", "bias", "mean", "variance"), tensors, strict=True)}
+
+
+def _conv(graph: Graph, name: str, layer: QuantConv2d, storage: str | None) -> None:
+    graph.add("Conv", name, *_weight(graph, name, layer, storage), **conv_attributes(name, layer))
+
+
+def _linear(graph: Graph, name: str, layer: QuantLinear, storage: str | None) -> None:
+    graph.add("Gemm", name, *_weight(graph, name, layer, storage), transB=1)
+
+
+def _batch_norm(graph: Graph, name: str, layer: nn.BatchNorm2d | nn.BatchNorm1d, storage: str | None) -> None:
+    inputs = [graph.constant(f"{name}.{key}", values) for key, values in norm_arrays(layer).items()]
     graph.add("BatchNormalization", name, *inputs, epsilon=layer.eps)
 
 
-def _max_pool(graph: _Graph, name: str, layer: nn.MaxPool2d) -> None:
-    size, stride = _pair(layer.kernel_size), _pair(layer.stride)
-    graph.add("MaxPool", name, kernel_shape=size, strides=stride, pads=_pair(layer.padding) * 2)
+def _max_pool(graph: Graph, name: str, layer: nn.MaxPool2d, storage: str | None) -> None:
+    graph.add("MaxPool", name, **pool_attributes(layer))
 
 
-def _relu(graph: _Graph, name: str, layer: nn.ReLU) -> None:
+def _relu(graph: Graph, name: str, layer: nn.ReLU, storage: str | None) -> None:
     graph.add("Relu", name)
 
 
-def _flatten(graph: _Graph, name: str, layer: nn.Flatten) -> None:
+def _flatten(graph: Graph, name: str, layer: nn.Flatten, storage: str | None) -> None:
     graph.add("Flatten", name, axis=layer.start_dim)
 
 
-WRITERS: Mapping[type[nn.Module], Callable[[_Graph, str, Any], None]] = {
+WRITERS: Mapping[type[nn.Module], Callable[[Graph, str, Any, str | None], None]] = {
     QuantConv2d: _conv,
     QuantLinear: _linear,
     nn.BatchNorm2d: _batch_norm,
@@ -164,20 +220,27 @@ WRITERS: Mapping[type[nn.Module], Callable[[_Graph, str, Any], None]] = {
 }
 
 
-def _writer(name: str, module: nn.Module) -> Callable[[_Graph, str, Any], None]:
-    if getattr(module, "input_quantizer", None) is not None:
-        raise ExportError(f"layer {name}: quantised activations are not written as ONNX; export without --onnx")
+def _writer(name: str, module: nn.Module) -> Callable[[Graph, str, Any, str | None], None]:
+    refuse_quantized_inputs(name, module)
     for kind, writer in WRITERS.items():
         if isinstance(module, kind):
             return writer
     raise ExportError(f"layer {name}: {type(module).__name__} is not written as ONNX")
 
 
-def _pair(size: int | tuple[int, ...]) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size)
+def refuse_quantized_inputs(name: str, module: nn.Module) -> None:
+    """Raise ``ExportError`` for a layer whose input its run quantised."""
+    if getattr(module, "input_quantizer", None) is not None:
+        raise ExportError(f"layer {name}: quantised activations are not written as ONNX; export without --onnx")
 
 
-def _array(tensor: Tensor | None) -> Array:
+def bias_of(layer: QuantLayer) -> Array:
+    """A layer's bias [O], zeros where it has none."""
+    return array(layer.bias if layer.bias is not None else torch.zeros(layer.weight.shape[0]))
+
+
+def array(tensor: Tensor | None) -> Array:
+    """A tensor's values on the CPU."""
     assert tensor is not None
-    array: Array = tensor.detach().cpu().numpy()
-    return array
+    values: Array = tensor.detach().cpu().numpy()
+    return values

@@ -1,6 +1,8 @@
 """From a finished run's folder to its real files, and what was measured of them."""
 
 import dataclasses
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from repro.export.evaluate import (
     recorded_data,
     score,
     session_logits,
+    session_operators,
 )
+from repro.export.integer import build_integer
 from repro.export.latency import measure_latency
 from repro.export.onnx_export import OPSET, build_onnx, storage_type
 from repro.export.packed import ExportError, layer_bits, load_packed, pack_model, payload_bytes, quantized_layers
@@ -29,8 +33,11 @@ from repro.records import Export, Record, atomic_write, read_record, write_expor
 from repro.records.environment import describe_environment
 from repro.train.build import build_model
 from repro.train.device import set_arithmetic
+from repro.train.post_training import calibration_images
 
-PACKED_NAME, ONNX_NAME = "model.safetensors", "model.onnx"
+PACKED_NAME, ONNX_NAME, INTEGER_NAME = "model.safetensors", "model.onnx", "model-int8.onnx"
+
+logger = logging.getLogger(__name__)
 
 
 def export_run(run: Run, results: Path, onnx: bool) -> Export:
@@ -39,7 +46,7 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     Args:
         run: Which run; it must have ended, and its weights must be there.
         results: Folder of the records.
-        onnx: Write an ONNX file too, and time both.
+        onnx: Write ONNX files too, one that computes in FP32 and one in integers, and time all.
 
     Raises:
         ReproError: If the run or its weights are not there, or its method cannot be exported.
@@ -56,16 +63,20 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     proto = build_onnx(model, about) if onnx else None  # a refusal leaves nothing half done
     atomic_write(directory / PACKED_NAME, content)
     packed, fp32_logits = _measure_packed(directory / PACKED_NAME, model, data, content)
-    onnx_part = latency = None
+    onnx_part = integer_part = latency = None
     if proto is not None:
         atomic_write(directory / ONNX_NAME, proto)
         onnx_part = _measure_onnx(proto, model, data, threads, fp32_logits)
-        latency = measure_latency(model, about, threads)
+        integer, integer_part = _integer_form(model, about, data, threads, fp32_logits)
+        if integer is not None:
+            atomic_write(directory / INTEGER_NAME, integer)
+        latency = measure_latency(model, about, threads, integer)
     export = Export(
         spec_hash=run.spec_hash,
         seed=run.seed,
         packed=packed,
         onnx=onnx_part,
+        integer=integer_part,
         latency=latency,
         environment={**describe_environment(), **_versions(onnx), "torch_threads": threads},
     )
@@ -141,6 +152,27 @@ def _measure_onnx(proto: bytes, model: nn.Module, data: ImageData, threads: int,
     return {
         "bytes": len(proto), "opset": OPSET, "weights": sorted(kinds) or ["FP32"],
         "test_accuracy": accuracy, "test_loss": loss, "logit_difference": _relative_difference(predictions, reference),
+    }  # fmt: skip
+
+
+def _integer_form(
+    model: nn.Module, record: Mapping[str, Any], data: ImageData, threads: int, reference: Tensor
+) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The file that computes in integers and what was measured of it; nothing, and a line why, where it cannot be."""
+    images = calibration_images(data, record["seed"], CPU)
+    try:
+        storages = [storage_type(max(map(layer_bits, quantized_layers(model).values()), default=8)), "INT8"]
+        for storage in dict.fromkeys(storages):  # an onnxruntime that does not see through INT4 gets a byte a code
+            content = build_integer(model, record, images, storage)
+            operators = session_operators(content)
+            if not {"Conv", "Gemm", "MatMul"} & set(operators):
+                break
+    except ExportError as error:
+        logger.info("no integer form: %s", error)
+        return None, None
+    return content, {
+        **_measure_onnx(content, model, data, threads, reference),
+        "weights": [storage], "activations": "UINT8", "calibration_images": len(images), "operators": operators,
     }  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from repro.records.record import RecordError
 EXPORT_NAME = "export.json"
 EXPORT_VERSION = 1
 BATCHES = (1, 128)
-# What is timed: PyTorch with FP32 weights, then onnxruntime with the same weights stored as FP32, INT8 and INT4.
-VARIANTS = ("torch_fp32", "onnx_fp32", "onnx_int8", "onnx_int4")
+# What is timed: PyTorch with FP32 weights; onnxruntime in FP32 with the same weights stored as FP32, INT8 and INT4;
+# onnxruntime in integers.
+VARIANTS = ("torch_fp32", "onnx_fp32", "onnx_int8", "onnx_int4", "onnx_integer")
 EXPORT_NUMBERS = (
     "file_bytes", "file_payload_bytes", "file_metadata_bytes", "file_test_accuracy", "file_fp32_test_accuracy",
     "file_logit_difference", "onnx_bytes", "onnx_test_accuracy", "onnx_logit_difference",
+    "integer_bytes", "integer_test_accuracy", "integer_logit_difference",
     *(f"{variant}_seconds_{batch}" for variant in VARIANTS for batch in BATCHES),
 )  # fmt: skip
 
@@ -35,6 +37,8 @@ class Export:
         latency: Threads, and seconds a call of each variant by batch, one a round; ``None`` without ONNX.
         environment: Versions and machine on which this was measured.
         schema_version: Version of this shape.
+        integer: Of the ONNX file that computes in integers, as ``onnx``, with the operators that ran; ``None`` where it
+            was not asked for or cannot be, and in files from before there was one.
     """
 
     spec_hash: str
@@ -44,6 +48,7 @@ class Export:
     latency: Mapping[str, Any] | None
     environment: Mapping[str, Any]
     schema_version: int = EXPORT_VERSION
+    integer: Mapping[str, Any] | None = None
 
 
 def write_export(directory: Path, export: Export) -> Path:
@@ -88,7 +93,8 @@ def export_numbers(export: Export | None) -> dict[str, float]:
     row = dict.fromkeys(EXPORT_NUMBERS, float("nan"))
     if export is None:
         return row
-    for prefix, part in (("file", export.packed), ("onnx", export.onnx or {})):
+    parts = {"file": export.packed, "onnx": export.onnx or {}, "integer": export.integer or {}}
+    for prefix, part in parts.items():
         names = ("bytes", "payload_bytes", "metadata_bytes", "test_accuracy", "fp32_test_accuracy", "logit_difference")
         row |= {f"{prefix}_{name}": float(part[name]) for name in names if name in part}
     if export.latency is not None:

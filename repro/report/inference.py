@@ -10,11 +10,12 @@ from repro.report.parity import DERIVED
 
 INFERENCE_CAPTION = (
     "Runs that `python -m repro export` wrote as files, from export.json. Accuracy at the last epoch: of the "
-    "safetensors file read back, in the record's arithmetic and in FP32, and of the ONNX file in onnxruntime, which "
-    "computes in FP32. Difference: the largest between ONNX's and PyTorch's logits, in millionths of the largest "
-    "logit. Milliseconds a call on a CPU, medians over rounds in which the variants take turns. All variants of a row "
-    "compute the same network: PyTorch with its weights as FP32, onnxruntime with them stored as FP32, as INT8 and "
-    "as INT4; integers become FP32 again at every call."
+    "safetensors file read back, in the record's arithmetic and in FP32, and of the ONNX files in onnxruntime, one of "
+    "which computes in FP32, the other in integers, with the codes as weights and activations in 8 bits. Difference: "
+    "the largest between the logits of the FP32 file and PyTorch's, in millionths of the largest logit. Milliseconds a "
+    "call on a CPU, medians over rounds in which the variants take turns. All variants of a row but the last compute "
+    "the same network: PyTorch with its weights as FP32, onnxruntime with them stored as FP32, as INT8 and as INT4, "
+    "which become FP32 again at every call. The last has integers throughout."
 )
 # Shown as "not run" where nothing was exported.
 EXPECTED = ("main_cifar10", "fp32_cifar10")
@@ -22,8 +23,9 @@ ACCURACIES = {
     "file_test_accuracy": "safetensors (%)",
     "file_fp32_test_accuracy": "safetensors in FP32 (%)",
     "onnx_test_accuracy": "ONNX (%)",
+    "integer_test_accuracy": "ONNX, integers (%)",
 }
-TITLES = dict(zip(VARIANTS, ("PyTorch FP32", "ONNX FP32", "ONNX INT8", "ONNX INT4"), strict=True))
+TITLES = dict(zip(VARIANTS, ("PyTorch FP32", "ONNX FP32", "ONNX INT8", "ONNX INT4", "ONNX, integers"), strict=True))
 
 
 def inference_table(evidence: Evidence) -> pd.DataFrame:

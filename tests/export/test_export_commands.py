@@ -14,6 +14,7 @@ import torch
 
 from repro.cli import main
 from repro.records import find_records, read_export, read_record
+from repro.records.export import VARIANTS
 
 
 @dataclass
@@ -78,6 +79,17 @@ def test_evaluate_reads_onnx_too(trained: Path, repro: Callable[..., Result]) ->
     assert f"test accuracy {export.onnx['test_accuracy']:.2%}" in result.stdout
 
 
+def test_evaluate_computes_in_integers_with_the_file_for_that(trained: Path, repro: Callable[..., Result]) -> None:
+    home = run_folder(trained)
+    result = repro("evaluate", str(home / "model-int8.onnx"), cwd=trained)
+    assert result.returncode == 0, result.stderr
+    export = read_export(home, read_record(home / "record.json").spec_hash, 0)
+    assert f"test accuracy {export.integer['test_accuracy']:.2%}" in result.stdout
+    assert "(int8 on cpu, 1 thread)" in result.stdout
+    result = repro("evaluate", str(home / "model-int8.onnx"), "--precision", "fp32", cwd=trained)
+    assert "this ONNX file computes in int8, not in fp32" in result.stderr
+
+
 def test_another_precision_is_said(trained: Path, repro: Callable[..., Result]) -> None:
     result = repro("evaluate", str(run_folder(trained) / "model.safetensors"), "--precision", "bf16", cwd=trained)
     assert "(bf16 on cpu, 1 thread)" in result.stdout
@@ -96,15 +108,20 @@ def test_export_json_says_what_lies_there(trained: Path) -> None:
     assert onnx_part["bytes"] == (home / "model.onnx").stat().st_size
     assert 0 <= onnx_part["logit_difference"] < 1e-4
     assert onnx_part["weights"] == ["INT4"]
-    assert set(export.latency["seconds"]) == {"torch_fp32", "onnx_fp32", "onnx_int8", "onnx_int4"}
+    integer = export.integer
+    assert integer["bytes"] == (home / "model-int8.onnx").stat().st_size
+    assert (integer["weights"], integer["activations"], integer["calibration_images"]) == (["INT4"], "UINT8", 256)
+    assert (integer["operators"]["QLinearConv"], integer["operators"]["QGemm"]) == (6, 2)
+    assert set(export.latency["seconds"]) == set(VARIANTS)
     assert not any(word in (home / "export.json").read_text() for word in ("/home", "/root", "/tmp"))
 
 
 def test_a_fresh_process_gives_the_same_bytes(folder: Path, repro: Callable[..., Result]) -> None:
     home = run_folder(folder)
-    before = [(home / name).read_bytes() for name in ("model.safetensors", "model.onnx")]
+    names = ("model.safetensors", "model.onnx", "model-int8.onnx")
+    before = [(home / name).read_bytes() for name in names]
     assert repro("export", "main_cifar10", "--scale", "smoke", "--onnx", cwd=folder).returncode == 0
-    assert [(home / name).read_bytes() for name in ("model.safetensors", "model.onnx")] == before
+    assert [(home / name).read_bytes() for name in names] == before
 
 
 def test_an_older_record_is_completed_with_the_defaults_of_newer_options(

@@ -105,6 +105,8 @@ class RecordFactory:
             spec_hash=record.spec_hash, seed=seed, packed={**packed, "logit_difference": 0.0},
             onnx={"bytes": 1658073, "weights": ["INT4"], "test_accuracy": accuracy - 0.002, "logit_difference": 4.4e-7}
             if onnx else None,
+            integer={"bytes": 1658999, "weights": ["INT4"], "test_accuracy": accuracy - 0.003, "logit_difference": 0.02}
+            if onnx else None,
             latency={"threads": 1, "rounds": 3, "seconds": seconds} if onnx else None,
             environment={"architecture": "x86_64", "processor": "a processor", "torch_threads": 1},
         ))  # fmt: skip

@@ -101,8 +101,8 @@ def figure(folder, measure):
         levels = [float(row["levels"]) for row in rows if int(row["epoch"]) == last]
         return {"min": min, "max": max}[measure.removeprefix("final_levels_")](levels)
     part, _, name = measure.partition("_")
-    if part in ("file", "onnx") and "seconds" not in measure:
-        return json.loads((folder / "export.json").read_text())["packed" if part == "file" else "onnx"][name]
+    if part in ("file", "onnx", "integer") and "seconds" not in measure:
+        return json.loads((folder / "export.json").read_text())["packed" if part == "file" else part][name]
     variant, _, batch = measure.partition("_seconds_")
     if batch:
         return statistics.median(json.loads((folder / "export.json").read_text())["latency"]["seconds"][variant][batch])

@@ -14,7 +14,7 @@ import yaml
 
 from repro.config import Plan, load_config
 from repro.records import find_records, read_record
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, comes_true
 
 from .conftest import snakemake
 
@@ -133,6 +133,24 @@ def test_snakemakes_own_report_has_page_figures_and_tables(smoke_project: Path, 
 def test_a_deleted_record_trains_once(cached: Path) -> None:
     next(cached.glob("results/smoke/ablation_full/*/record.json")).unlink()
     assert jobs(snakemake(cached, "-n").stdout)["train"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="forks need Linux")
+def test_runs_are_forked_from_one_process_that_ends_with_the_workflow(
+    cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("main_cifar10", "main_cifar100"):
+        shutil.rmtree(cached / "results" / "smoke" / name)
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # a process names what it imports, on standard error
+    result = snakemake(cached, "main")
+    assert result.returncode == 0, result.stdout[-4000:]
+    logs = [path.read_text() for path in cached.glob("logs/smoke/main_*/*.log")]
+    assert len(logs) == 2
+    for log in logs:
+        assert "epoch 3/3: train" in log
+        assert "repro.forking" in log
+        assert not re.search(r"^import time:.*\| +torch$", log, re.MULTILINE)
+    assert comes_true(lambda: not list(cached.glob(".snakemake/*.socket")))
 
 
 def test_an_edited_setting_trains_what_it_touches(cached: Path) -> None:

@@ -1,0 +1,43 @@
+"""What a start costs: imports that no training needs, and a count of products without torch's counter."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from repro.config import Config, Plan
+from repro.train.build import build_model
+from repro.train.measure import count_flops
+
+HEAVY = ("torch._dynamo", "sympy", "mlflow", "pandas", "torchvision", "sklearn.utils", "brevitas", "snakemake", "scipy")
+SCRIPT = """
+import sys
+from repro.cli import main
+print(main(sys.argv[1:]), *sys.modules)
+"""
+
+
+def test_a_training_imports_neither_torchs_compiler_nor_what_others_need(project: Path, tmp_path: Path) -> None:
+    command = ["train", "main_cifar10", "--scale", "smoke", "--no-track", "--results", str(tmp_path)]
+    line = [sys.executable, "-c", SCRIPT, *command]
+    result = subprocess.run(line, cwd=project, capture_output=True, text=True, check=True)
+    status, *modules = result.stdout.splitlines()[-1].split()
+    assert status == "0"
+    assert "torch" in modules
+    assert not set(HEAVY) & set(modules)
+
+
+@pytest.mark.parametrize("experiment", ["main_cifar10", "fp32_cifar10", "lsq_w4a4_cifar10", "int4_radix4_cifar10"])
+def test_products_are_counted_as_torch_counts_them(config: Config, experiment: str) -> None:
+    model = build_model(Plan(config, "smoke").run(experiment, 0).spec, 10)
+    ours = count_flops(model)
+    model.eval()
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model(torch.zeros(2, 3, 32, 32))
+    with FlopCounterMode(display=False) as step:
+        model(torch.zeros(2, 3, 32, 32)).sum().backward()
+    assert ours["forward_flops_per_image"] == forward.get_total_flops() / 2
+    assert ours["step_flops_per_image"] == step.get_total_flops() / 2
