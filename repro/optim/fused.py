@@ -22,7 +22,7 @@ class FusedUpdate:
     def serves(self) -> bool:
         """Whether the kernel can take the next step; AdamW takes the first one itself, and makes its state."""
         return (
-            type(self._optimizer) is torch.optim.AdamW
+            isinstance(self._optimizer, torch.optim.AdamW)
             and self._clip.name in CLIPS
             and len(self._optimizer.param_groups) == 1
             and all(p.grad is not None and serves_elementwise(p) for p in self._parameters)
