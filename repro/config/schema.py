@@ -136,5 +136,6 @@ SCALE = Section(
         "precision": Option(str, choices=PRECISIONS, nullable=True, default=None),
         "torch_threads": Option(int, minimum=1),
         "seeds": Option(int, minimum=0, length=-1, nullable=True, default=None),
+        "decides": Option(bool, default=False),
     }
 )
