@@ -94,9 +94,9 @@ def scale_order(config: Config) -> list[str]:
 
 
 def deciding_scales(config: Config) -> list[str]:
-    """Scales whose runs may give verdicts on the paper's claims, the one that goes first where several do at the head.
+    """Scales whose runs may give verdicts on the paper's claims, in order of precedence.
 
-    That is FP32 arithmetic, the paper's own, before TF32 and bfloat16; within one arithmetic, the report's order.
+    FP32 arithmetic, the paper's own, goes before TF32 and bfloat16; within one arithmetic, the report's order.
     """
     deciding = [name for name in scale_order(config) if config.scales[name].decides]
     return sorted(deciding, key=lambda name: PRECISIONS.index(config.scales[name].precision or PRECISIONS[0]))
@@ -163,8 +163,8 @@ Serves = Mapping[tuple[str, str], list[str]]
 def _experiments(plan: Plan) -> dict[str, list[str]]:
     """Spec hash to the experiments it serves; the first of them owns the run."""
     result: dict[str, list[str]] = {}
-    for name in plan.config.experiments:
-        result.setdefault(plan.run(name, 0).spec_hash, []).append(name)
+    for experiment in plan.experiments:
+        result.setdefault(plan.run(experiment.name, 0).spec_hash, []).append(experiment.name)
     return result
 
 

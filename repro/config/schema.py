@@ -120,6 +120,7 @@ ABOUT: Mapping[str, Node] = {
     "group": Option(str),
     "title": Option(str),
     "fixed_epochs": Option(bool, default=False),
+    "scales": Option(str, length=-1, nullable=True, default=None),
 }
 
 EXPERIMENT = Section({**ABOUT, **SPEC.fields})

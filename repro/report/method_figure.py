@@ -15,7 +15,7 @@ from repro.report.labels import data_label
 from repro.report.methods import METHOD_GROUPS, Methods, group_methods, is_quantized
 from repro.report.panels import nothing_run
 from repro.report.style import INK, WIDTH, figure_style, plain, stack_axes
-from repro.report.tables import RULES, row_titles
+from repro.report.tables import RULES, row_titles, taking_part
 
 REFERENCE = "reference"
 COLUMNS = ("panel", "block", "scale", "row", "column", "source", "status", "value", "low", "high", "n", "data", "seeds",
@@ -52,7 +52,7 @@ def method_points(evidence: Evidence) -> pd.DataFrame:
 def _block(evidence: Evidence, scale: str, group: str, methods: Methods) -> pd.DataFrame:
     titles, cells = row_titles(methods.members), []
     blocks = []
-    for member in methods.members:
+    for member in taking_part(methods.members, scale):
         reference = member.name in methods.references
         row = LINES[is_quantized(member.settings)][0] if reference else titles[member.name]
         for rule in (BEST, LAST):

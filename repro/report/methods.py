@@ -22,7 +22,7 @@ from repro.report.cells import (
     text_cell,
 )
 from repro.report.labels import twin
-from repro.report.tables import MEASURED, RULES, row_titles
+from repro.report.tables import MEASURED, RULES, row_titles, taking_part
 
 METHOD, FROM_CONFIG = "Method", "config.yaml"
 FP32 = "FP32"
@@ -128,7 +128,7 @@ def method_table(evidence: Evidence, group: str) -> pd.DataFrame:
     rules = [BEST, LAST] + [VALIDATED] * any(twin(name) in evidence.config.experiments for name in own)
     cells: list[Cell] = []
     for scale in evidence.scales_with(own or methods.references):
-        for member in methods.members:
+        for member in taking_part(methods.members, scale):
             key = {"scale": scale, "row": titles[member.name]}
             cells += [{**key, "group": METHOD, **cell} for cell in _what(member.settings)]
             cells += [{**key, "group": MEASURED, **cell} for cell in _measured(evidence, scale, member, methods, rules)]

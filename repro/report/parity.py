@@ -21,7 +21,7 @@ from repro.report.cells import (
     run_fields,
 )
 from repro.report.labels import twin
-from repro.report.tables import MEASURED, RULES, THEIRS, row_titles
+from repro.report.tables import MEASURED, RULES, THEIRS, row_titles, taking_part
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "CIFAR-10": ("main_cifar10", "fp32_cifar10"),
@@ -118,7 +118,7 @@ def ablation_tests(evidence: Evidence) -> pd.DataFrame:
         base = evidence.select(scale, paper["reference"])
         for rule in (BEST, LAST):
             group = RULES[rule].removesuffix(" (%)").capitalize()
-            others = [member for member in members if member.name != paper["reference"]]
+            others = [member for member in taking_part(members, scale) if member.name != paper["reference"]]
             plain = [paired_p_value(evidence.select(scale, member.name)[rule], base[rule]) for member in others]
             for member, p, corrected in zip(others, plain, holm(plain), strict=True):
                 key = {"scale": scale, "row": titles[member.name], "group": group}

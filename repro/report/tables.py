@@ -101,6 +101,11 @@ def row_titles(experiments: Iterable[Experiment]) -> dict[str, str]:
     }
 
 
+def taking_part(experiments: Iterable[Experiment], scale: str) -> list[Experiment]:
+    """Those of the experiments that have runs at a scale: the others are not missing there."""
+    return [experiment for experiment in experiments if experiment.takes_part(scale)]
+
+
 def _row_label(evidence: Evidence, row: Mapping[str, Any], experiment: str) -> str:
     """The paper's name of a row, with the experiment's title where several measure it."""
     if len(row["experiments"]) == 1:
@@ -183,7 +188,7 @@ def table7(evidence: Evidence) -> pd.DataFrame:
     titles = row_titles(members)
     cells: list[Cell] = []
     for scale in evidence.scales_with(_with_twins(names)):
-        for experiment in members:
+        for experiment in taking_part(members, scale):
             key = {"scale": scale, "row": titles[experiment.name]}
             cells += [{**key, "group": THEIRS, **cell} for cell in _paper_ablation(rows.get(experiment.name), full)]
             cells += [{**key, **cell} for cell in _accuracies(evidence, scale, experiment.name, rules)]
