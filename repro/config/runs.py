@@ -16,6 +16,7 @@ from repro.errors import ReproError
 CORE_VERSION = 1
 RECORD_NAME = "record.json"
 WEIGHTS_NAME = "weights.pt"
+ZERO_RATE_WEIGHTS_NAME = "weights-zero-rate.pt"
 
 
 @dataclass(frozen=True)

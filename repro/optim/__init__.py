@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from repro.config.schedules import SCHEDULES
 from repro.optim.clipping import WEIGHT_CLIPS, WeightClip, clip_gradients
-from repro.optim.schedules import SCHEDULES
 
 
 def adamw(

@@ -3,11 +3,13 @@
 import csv
 import math
 from importlib import resources
+from typing import Any
 
 import pytest
 import torch
 
-from repro.config import schema
+from repro.config import Config, Plan, schema
+from repro.config.schedules import zero_rate_epoch
 from repro.optim import OPTIMIZERS, SCHEDULES, WEIGHT_CLIPS, WeightClip, clip_gradients
 
 
@@ -35,6 +37,28 @@ def test_real_restarts_return_to_the_start() -> None:
     assert restarts(50, period=100) == restarts(150, period=100) == pytest.approx(0.5)
     assert restarts(99, period=100) < 1e-3
     assert SCHEDULES["constant"](7) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ({"name": "cosine", "t_max": 100.0}, 150, 100),
+        ({"name": "cosine", "t_max": 100.0}, 101, 100),
+        ({"name": "cosine", "t_max": 100.0}, 100, None),  # it ends there: its last weights are those
+        ({"name": "cosine", "t_max": 100.0}, 6, None),
+        ({"name": "cosine", "t_max": 6.000000000000001}, 9, 6),
+        ({"name": "cosine", "t_max": 2.1}, 9, None),  # between two epochs
+        ({"name": "cosine_restarts", "period": 100.0}, 150, None),  # back to 1 where it would be 0
+        ({"name": "constant"}, 150, None),
+    ],
+)
+def test_where_the_rate_is_zero(schedule: dict[str, Any], epochs: int, expected: int | None) -> None:
+    assert zero_rate_epoch({"schedule": schedule, "epochs": epochs}) == expected
+
+
+@pytest.mark.parametrize(("scale", "epoch"), [("smoke", 2), ("quick", 8), ("short", 6), ("paper_bf16", 100)])
+def test_the_main_run_has_such_an_epoch_at_every_scale(config: Config, scale: str, epoch: int) -> None:
+    assert zero_rate_epoch(Plan(config, scale).run("main_cifar10", 0).spec) == epoch
 
 
 def test_tanh_clip_is_equation_9_and_adds_up_its_shrink() -> None:
