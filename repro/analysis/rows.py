@@ -221,7 +221,12 @@ def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def _quantizer(spec: Mapping[str, Any]) -> str:
     """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
     options = _quantization(spec)
-    others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
+    usual = {"source": "last", "initial_factor": 1.0}  # as of runs made before these options were there
+    others = [
+        f"{key} {value}"
+        for key, value in sorted(options.items())
+        if key not in ("name", "bit_width") and value != usual.get(key)
+    ]
     return ", ".join([str(options["name"]), *others])
 
 
