@@ -10,7 +10,7 @@ import yaml
 from report_factory import CONFIG
 
 from repro.claims import VERDICTS, ClaimsError, load_claims
-from repro.claims.ledger import FILES, FOLDER, TOLERANCES, parse_claims
+from repro.claims.ledger import FILES, FOLDER, HEADLINES, TOLERANCES, parse_claims
 from repro.config import load_config
 from repro.paper import read_numbers, read_table
 
@@ -45,7 +45,7 @@ def test_the_ledger_is_large_unique_and_complete():
 
 
 def test_every_data_file_is_read():
-    assert {path.name for path in FOLDER.glob("*.yaml")} == {*FILES, TOLERANCES}
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {*FILES, TOLERANCES, HEADLINES}
 
 
 def test_no_verdict_is_typed_in():

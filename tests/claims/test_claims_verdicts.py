@@ -161,6 +161,16 @@ def test_a_training_under_several_names_counts_once_in_the_pool(factory, judged)
     assert "n = 1, pooled over 2 experiments, df 2" in row["measured"]
 
 
+def test_figures_of_a_whole_run_are_pooled_with_runs_of_its_length(factory, judged):
+    """The best of six epochs at a high rate scatters otherwise than the best of 150; epoch 1 is epoch 1 in both."""
+    write(factory, "main_cifar10", 0.92)
+    for name in ("mobile_cifar10", "ablation_no_weight_clip"):
+        write(factory, name, 0.7, 0.8)
+    frame = judged()
+    assert "spread unknown" in frame.loc["cifar10_best", "measured"]
+    assert "pooled over 2 experiments, df 2" in frame.loc["cifar10_epoch_1", "measured"]
+
+
 def test_a_run_that_diverged_is_in_no_pool_and_takes_nothing_from_it(factory, judged):
     write_pool(factory)
     for seed in (0, 1):
@@ -168,8 +178,8 @@ def test_a_run_that_diverged_is_in_no_pool_and_takes_nothing_from_it(factory, ju
     factory.write("main_cifar10", "paper", 0, 0.1, status="diverged")
     row = judged().loc["cifar10_best"]
     assert (row["verdict"], "diverged: only more seeds of its own" in row["reason"]) == (NOT_MEASURED, True)
-    write(factory, "ablation_no_weight_clip", 0.9)
-    assert "pooled over 2 experiments, df 2" in judged().loc["ablation_no_soft_clip", "measured"]
+    write(factory, "bits8_cifar10", 0.9)
+    assert "pooled over 2 experiments, df 2" in judged().loc["table2_qat8", "measured"]
 
 
 def test_a_contradiction_outlives_runs(factory, judged):
