@@ -25,6 +25,7 @@ from repro.records import (
     read_export,
     read_record,
 )
+from repro.records.sharpness import read_sharpness
 
 # Columns of ``Evidence.runs`` that hold numbers; an absent one is NaN. Accuracies are fractions, sizes bytes.
 NUMBERS = (
@@ -39,8 +40,8 @@ NUMBERS = (
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
          "quantizer")  # fmt: skip
-# The same of ``export.json``, where there is one.
-EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads")
+# The same of ``export.json`` and ``sharpness.json``, where there are such.
+EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads", "sharpness")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
 # One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
 WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
@@ -85,7 +86,8 @@ def load_run(path: Path, results: Path) -> LoadedRun:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = path.parent.relative_to(results).as_posix()
         export = read_export(path.parent, record.spec_hash, record.seed)
-        row = {**_run_row(record, folder, epochs, layers), **_export_row(export)}
+        sharpness = {"sharpness": read_sharpness(path.parent, record.spec_hash, record.seed)}
+        row = {**_run_row(record, folder, epochs, layers), **_export_row(export), **sharpness}
         weights = _weight_rows(record)
     except KeyError as error:
         raise RecordError(f"{path}: lacks {error}; see results/README.md") from None

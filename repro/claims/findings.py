@@ -179,8 +179,8 @@ def _counts_paragraph(counts: Counts) -> str:
         f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts, the author's own "
         f"published log contradicts **{part(AGAINST_LOG)}**, arithmetic on the printed numbers "
         f"{part(AGAINST_ARITHMETIC)} and other words of the paper itself {part(AGAINST_ITSELF)}, before anything is "
-        f"trained. {counts.by_arithmetic} hold by arithmetic on printed numbers and {counts.by_training} by training here; "
-        f"{counts.claims[NOT_REPRODUCED]} are not reproduced, {counts.claims[WITHIN_NOISE]} lie within noise, "
+        f"trained. {counts.by_arithmetic} hold by arithmetic on printed numbers and {counts.by_training} by training "
+        f"here; {counts.claims[NOT_REPRODUCED]} are not reproduced, {counts.claims[WITHIN_NOISE]} lie within noise, "
         f"{counts.claims[NOT_MEASURED]} wait for runs at the paper's length or for more seeds, and "
         f"{counts.claims[NOT_TESTABLE]} cannot be tested here."
     )

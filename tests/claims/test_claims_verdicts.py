@@ -18,6 +18,7 @@ from repro.claims.rules import (
     REPRODUCED,
     WITHIN_NOISE,
 )
+from repro.records.sharpness import Sharpness, write_sharpness
 
 # Point of the list of contradictions: claims, their verdict, and a figure or word that its reason has to name.
 CONTRADICTIONS = [
@@ -277,6 +278,22 @@ def test_what_choosing_on_the_test_set_adds_is_read_within_one_run(factory, judg
     write(factory, "validated_main_cifar10", 0.93, 0.931, 0.932)  # the factory's twin loses 2 points by validation
     row = judged().loc["held_out_cifar10"]
     assert (row["measured"].split(" (")[0], row["verdict"]) == ("2.00 points", NOT_REPRODUCED)
+
+
+def test_sharper_minima_wait_for_a_measurement_on_both_arms(factory, judged):
+    """Two data sets, so their spreads add up; here each has three seeds of its own."""
+    folders = {name: [factory.write(name, "paper", seed) for seed in range(3)] for name in
+               ("main_cifar10", "main_cifar100")}  # fmt: skip
+    assert judged().loc["sharper_minima", "verdict"] == NOT_MEASURED
+    for name, rise in (("main_cifar10", 0.1), ("main_cifar100", 0.5)):
+        for seed, folder in enumerate(folders[name]):
+            write_sharpness(folder, Sharpness(
+                spec_hash=folder.name.partition("-")[2], seed=seed, weights="last", images={"train": 5, "test": 5},
+                train_loss=0.2, test_loss=0.3, environment={},
+                moved={"0.1": {"train_loss": [0.2 + rise + 0.01 * seed], "test_loss": [0.4]}},
+            ))  # fmt: skip
+    row = judged().loc["sharper_minima"]
+    assert (row["verdict"], row["measured"].split(" (")[0]) == (REPRODUCED, "0.400 ± 0.000 nats")
 
 
 def test_relative_errors_of_two_data_sets(factory, judged):
