@@ -33,7 +33,7 @@ NUMBERS = (
     "best_test_accuracy", "best_test_epoch", "best_epoch_train_accuracy", "best_epoch_levels_min",
     "final_test_accuracy", "final_train_accuracy", "validated_test_accuracy", "validated_epoch",
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
-    "paper_compression", "packed_compression", "wall_seconds", "train_images_per_second",
+    "paper_compression", "packed_compression", "wall_seconds", "shared_seconds", "train_images_per_second",
     "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
     "weight_bits", "final_levels_min", "final_levels_max",
 )  # fmt: skip
@@ -140,6 +140,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         **{name: size[name] for name in ("fp32_bytes", "paper_bytes", "packed_bytes")},
         **{name: record.timing[name] for name in ("wall_seconds", "train_images_per_second")},
         **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
+        "shared_seconds": (environment.get("shared") or {}).get("wall_seconds", 0.0),
         "torch_threads": environment.get("torch_threads"),
         "width": record.spec["model"]["width"],
         "bit_width": _quantization(record.spec).get("bit_width"),
