@@ -25,6 +25,7 @@ from repro.records import (
     read_export,
     read_record,
 )
+from repro.records.sharpness import read_sharpness
 
 # Columns of ``Evidence.runs`` that hold numbers; an absent one is NaN. Accuracies are fractions, sizes bytes.
 NUMBERS = (
@@ -37,9 +38,10 @@ NUMBERS = (
     "weight_bits", "final_levels_min", "final_levels_max",
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
-         "device_name", "commit", "architecture", "processor", "platform", "recipe", "quantizer")  # fmt: skip
-# The same of ``export.json``, where there is one.
-EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads")
+         "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
+         "quantizer")  # fmt: skip
+# The same of ``export.json`` and ``sharpness.json``, where there are such.
+EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads", "sharpness")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
 # One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
 WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
@@ -84,7 +86,8 @@ def load_run(path: Path, results: Path) -> LoadedRun:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = path.parent.relative_to(results).as_posix()
         export = read_export(path.parent, record.spec_hash, record.seed)
-        row = {**_run_row(record, folder, epochs, layers), **_export_row(export)}
+        sharpness = {"sharpness": read_sharpness(path.parent, record.spec_hash, record.seed)}
+        row = {**_run_row(record, folder, epochs, layers), **_export_row(export), **sharpness}
         weights = _weight_rows(record)
     except KeyError as error:
         raise RecordError(f"{path}: lacks {error}; see results/README.md") from None
@@ -128,6 +131,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "processor": environment.get("processor") or "",
         "platform": _platform(environment),
         "recipe": _recipe(record.spec),
+        "trajectory": _trajectory(record.spec),
         "quantizer": _quantizer(record.spec),
     }
     numbers = {
@@ -193,6 +197,18 @@ def _recipe(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _trajectory(spec: Mapping[str, Any]) -> str:
+    """Runs of one seed that have the same can be one training seen at several lengths, so they count as one.
+
+    The number of epochs says where a run stops, a restart in place of the rising cosine where it turns off, and PTQ
+    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stays.
+    """
+    lengths = [value for name, value in spec["schedule"].items() if name in ("t_max", "period")]
+    rest = {key: value for key, value in spec.items() if key not in ("epochs", "schedule", "ptq")}
+    told = {key: value for key, value in rest.items() if value != _default(key)}
+    return hashlib.sha256(json.dumps([told, lengths], sort_keys=True).encode()).hexdigest()[:8]
+
+
 def _default(key: str) -> Any:
     """A spec key's default, which says nothing about a run; ``...`` where it has none."""
     return SPEC.fields[key].default if key in SPEC.fields else ...
@@ -208,7 +224,12 @@ def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def _quantizer(spec: Mapping[str, Any]) -> str:
     """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
     options = _quantization(spec)
-    others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
+    usual = {"source": "last", "initial_factor": 1.0}  # as of runs made before these options were there
+    others = [
+        f"{key} {value}"
+        for key, value in sorted(options.items())
+        if key not in ("name", "bit_width") and value != usual.get(key)
+    ]
     return ", ".join([str(options["name"]), *others])
 
 

@@ -27,7 +27,11 @@ class ConfigError(ReproError):
 
 @dataclass(frozen=True)
 class Scale:
-    """A named set of overrides, such as ``quick`` or ``paper``; see the README's table."""
+    """A named set of overrides, such as ``quick`` or ``paper``; see the README's table.
+
+    ``decides`` is no override: it says that the scale's runs are as long as the paper's, so that they may give
+    verdicts on its claims. Runs of any other scale only stand beside.
+    """
 
     name: str
     description: str
@@ -39,6 +43,7 @@ class Scale:
     precision: str | None
     torch_threads: int
     seeds: tuple[int, ...]
+    decides: bool = False
 
 
 @dataclass(frozen=True)

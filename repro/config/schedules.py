@@ -26,9 +26,17 @@ def cosine(completed_epochs: float, t_max: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * completed_epochs / t_max))
 
 
-def cosine_restarts(completed_epochs: int, period: float) -> float:
-    """Cosine with real warm restarts (Loshchilov and Hutter 2017, T_mult = 1): back to 1 every ``period`` epochs."""
-    return cosine(math.fmod(completed_epochs, period), period)
+def cosine_restarts(completed_epochs: float, period: float, multiplier: float = 1.0) -> float:
+    """Cosine with real warm restarts (Loshchilov and Hutter 2017): back to 1 after ``period`` epochs, and again.
+
+    Each cycle is ``multiplier`` times as long as the one before it, their T_mult.
+    """
+    if multiplier == 1:
+        return cosine(math.fmod(completed_epochs, period), period)
+    start = 0.0
+    while completed_epochs >= start + period - ZERO:  # the start of a cycle may be off a whole number
+        start, period = start + period, period * multiplier
+    return cosine(max(completed_epochs - start, 0.0), period)
 
 
 # name -> function(completed epochs, **options); options in repro.config.schema.SCHEDULES

@@ -4,7 +4,7 @@ Every comparison table is built from these and shown by ``repro.report.present``
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -13,27 +13,12 @@ from repro.analysis import Estimate, Evidence, estimate, paired_difference
 from repro.paper import parse_printed
 from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
 from repro.report.labels import twin
+from repro.units import UNITS
 
 NOT_RUN = "not run"
 NONE = "none"
 PAPER, LOG, OURS = "paper", "authors' log", "ours"
 
-# Factor from the records' units to a table's, and decimals shown.
-UNITS: Mapping[str, tuple[float, int]] = {
-    "%": (100, 2),
-    "points": (100, 2),
-    "gap": (100, 2),
-    "MiB": (1 / 2**20, 2),
-    "ratio": (1, 2),
-    "bits": (1, 0),
-    "epoch": (1, 1),
-    "epochs": (1, 0),
-    "levels": (1, 1),
-    "mean levels": (1, 2),
-    "ms": (1e3, 2),
-    "ppm": (1e6, 2),
-    "text": (1, 0),
-}
 WHOLE = ("epoch", "levels")  # counts, shown without decimals unless a mean over seeds has some
 
 # Where a cell stands (scale to column), what it is, its value in ``unit``, and where it comes from.

@@ -56,12 +56,16 @@ def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> Non
     plan = Plan(config, "paper")
     epochs = {name: plan.run(name, 0).spec["epochs"] for name in config.experiments}
     groups = {group: sum(e.group == group for e in config.experiments.values()) for group in plan.groups}
-    paper = {"main": 2, "fp32": 3, "ablation": 9, "schedules": 6, "validated": 4, "mobile": 1, "anchor": 2}
-    assert groups == {**paper, "bit_width": 5, "baselines": 7, "formats": 7, "ptq": 7}
+    paper = {"main": 2, "fp32": 4, "ablation": 11, "schedules": 8, "validated": 4, "mobile": 1, "anchor": 2}
+    assert groups == {**paper, "bit_width": 5, "baselines": 8, "formats": 7, "ptq": 13}
     assert all(epochs[n] == 100 for n, e in config.experiments.items() if e.group == "ablation")
     whole = ("main", "schedules", "fp32", "bit_width", "baselines", "formats", "ptq")
     assert all(epochs[n] == 150 for n, e in config.experiments.items() if e.group in whole)
     assert plan.scale.seeds == (0, 1, 2)
+
+
+def test_scales_of_the_papers_length_decide(config: Config) -> None:
+    assert [name for name, scale in config.scales.items() if scale.decides] == ["paper_bf16", "paper"]
 
 
 def test_equal_specs_share_one_run(config: Config) -> None:
@@ -69,7 +73,7 @@ def test_equal_specs_share_one_run(config: Config) -> None:
     assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)
     assert plan.run("schedule_as_run_cifar10", 0).experiment == "main_cifar10"
     assert plan.run("main_cifar10", 1).directory() != plan.run("main_cifar10", 0).directory()
-    assert len(list(plan)) == len({run.key for run in plan}) == 51 * 3
+    assert len(list(plan)) == len({run.key for run in plan}) == 63 * 3
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,7 @@ def test_ptq_takes_the_weights_of_the_same_settings(config: Config) -> None:
             source = plan.source(run)
             assert source == plan.run("fp32_cifar10", run.seed)
             assert {**run.spec, "ptq": None} == {**source.spec, "ptq": None}
+            assert run.spec["ptq"]["source"] == ("zero_rate" if "zero_rate" in run.experiment else "last")
             assert (run.epochs_to_train, source.epochs_to_train) == (0, source.spec["epochs"])
     assert Plan(config, "paper").source(plan.run("main_cifar10", 0)) is None
     assert Plan(config, "short").run("fp32_cifar10", 0).spec_hash == "8e03c1c4"
