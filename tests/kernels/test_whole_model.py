@@ -82,7 +82,7 @@ def test_a_hundred_steps_stay_inside_torchs_own_noise(
     """Noise: what weights that differ in their last bit make of torch's own steps."""
 
     def losses(noise: int = 0) -> torch.Tensor:
-        trainer = Trainer(tiny_run(batch_size=64, precision=precision).spec, 0, digits, CPU)
+        trainer = Trainer(tiny_run(batch_size=16, precision=precision).spec, 0, digits, CPU)
         if noise:
             generator = torch.Generator().manual_seed(noise)
             with torch.no_grad():
@@ -91,7 +91,7 @@ def test_a_hundred_steps_stay_inside_torchs_own_noise(
         return torch.tensor(steps_of(trainer, 100))
 
     ours, theirs = losses(), by_torch(losses)
-    noise = max((by_torch(lambda n=n: losses(n)) - theirs).abs().mean().item() for n in (1, 2, 3))
+    noise = max((by_torch(lambda n=n: losses(n)) - theirs).abs().mean().item() for n in (1, 2))
     assert theirs[-10:].mean() < theirs[:10].mean()
     assert (ours - theirs).abs().mean().item() <= 3 * noise
 
@@ -143,5 +143,5 @@ def test_every_quantiser_with_both(
         return steps_of(trainer, 2)
 
     ours, theirs = losses(), by_torch(losses)
-    assert ours[0] == pytest.approx(theirs[0], rel=1e-5 if precision == "fp32" else 1e-2)
+    assert ours[0] == pytest.approx(theirs[0], rel=3e-4 if precision == "fp32" else 1e-2)  # activations' codes jump too
     assert ours[1] == pytest.approx(theirs[1], rel=3e-2)  # AdamW's first step is a sign, a code's a jump
