@@ -201,12 +201,15 @@ def _trajectory(spec: Mapping[str, Any]) -> str:
     """Runs of one seed that have the same can be one training seen at several lengths, so they count as one.
 
     The number of epochs says where a run stops, a restart in place of the rising cosine where it turns off, and PTQ
-    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stays.
+    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stands after the
+    dash: runs that differ in it alone are one training too, for as long as their figures are equal.
     """
     lengths = [value for name, value in spec["schedule"].items() if name in ("t_max", "period")]
     rest = {key: value for key, value in spec.items() if key not in ("epochs", "schedule", "ptq")}
     told = {key: value for key, value in rest.items() if value != _default(key)}
-    return hashlib.sha256(json.dumps([told, lengths], sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join(
+        hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:8] for part in (told, lengths)
+    )
 
 
 def _default(key: str) -> Any:

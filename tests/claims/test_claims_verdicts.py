@@ -162,6 +162,18 @@ def test_a_training_under_several_names_counts_once_in_the_pool(factory, judged)
     assert "n = 1, pooled over 2 experiments, df 2" in row["measured"]
 
 
+def test_epochs_that_schedules_share_count_once(factory, judged):
+    """One cosine over 150 starts as the main run does: the same first epoch, another course after it."""
+    write(factory, "mobile_cifar10", 0.8)
+    write(factory, "main_cifar10", 0.90, 0.91)
+    write(factory, "schedule_one_cosine_cifar10", 0.90, 0.91)
+    assert "pooled over 1 experiment, df 1" in judged().loc["cifar10_epoch_1", "measured"]
+    write(factory, "schedule_one_cosine_cifar10", 0.85, 0.87)
+    assert "pooled over 2 experiments, df 2" in judged().loc["cifar10_epoch_1", "measured"]
+    write(factory, "bits5_cifar10", 0.85, 0.87)  # equal by chance, but another recipe
+    assert "pooled over 3 experiments, df 3" in judged().loc["cifar10_epoch_1", "measured"]
+
+
 def test_figures_of_a_whole_run_are_pooled_with_runs_of_its_length(factory, judged):
     """The best of six epochs at a high rate scatters otherwise than the best of 150; epoch 1 is epoch 1 in both."""
     write(factory, "main_cifar10", 0.92)
