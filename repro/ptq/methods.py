@@ -3,7 +3,7 @@
 To add a method, write ``method(model, images, **options)`` here or in a module beside this one, add it to
 ``PTQ_METHODS``, and list its options in ``repro.config.schema.PTQ_METHODS``. A method quantises the model in
 place: afterwards every quantisable layer has a ``FrozenQuantizer``. ``images`` are normalised calibration
-images [N, 3, 32, 32] on the model's device, or ``None``; a method that needs them raises without.
+images [N, C, H, W] on the model's device, or ``None``; a method that needs them raises without.
 """
 
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def quantize_model(model: nn.Module, name: str, images: Tensor | None, **options
     Args:
         model: Trained, without quantisers.
         name: A key of ``PTQ_METHODS``.
-        images: Normalised calibration images [N, 3, 32, 32], or ``None`` for a method that needs none.
+        images: Normalised calibration images [N, C, H, W], or ``None`` for a method that needs none.
         **options: The method's options.
 
     Raises:

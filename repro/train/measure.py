@@ -128,8 +128,8 @@ def rounded(row: Mapping[str, float]) -> dict[str, Any]:
 
 
 def short_name(layer: str) -> str:
-    """``layers.conv1`` as ``conv1``."""
-    return layer.rsplit(".", 1)[-1]
+    """``layers.conv1`` as ``conv1``: the whole path but for the attribute in which a model keeps its layers."""
+    return layer.removeprefix("layers.")
 
 
 def _digits(value: float | None) -> float | None:

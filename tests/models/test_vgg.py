@@ -20,13 +20,13 @@ def test_parameter_count(classes: int, parameters: int) -> None:
 
 
 def test_layers_in_order() -> None:
-    names = list(quant_layers(VGG(10, 1.0, 0.5)))
+    names = list(quant_layers(VGG(10, width=1.0, dropout=0.5)))
     assert names == [f"layers.{name}" for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc1", "fc2")]
 
 
 def test_initial_weights() -> None:
     torch.manual_seed(0)
-    layers = quant_layers(VGG(10, 1.0, 0.5))
+    layers = quant_layers(VGG(10, width=1.0, dropout=0.5))
     for name, layer in layers.items():
         fan_in = layer.weight[0].numel()
         std = math.sqrt((2 if "conv" in name else 1) / fan_in)

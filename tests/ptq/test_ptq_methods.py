@@ -304,11 +304,23 @@ def test_visits_come_in_order_and_leave_no_hook(images: Tensor) -> None:
     assert len(seen) == 8
 
 
-def test_a_layer_without_a_bias_is_named(images: Tensor) -> None:
+def test_a_layer_without_a_bias_leaves_the_shift_to_its_batch_norm(images: Tensor) -> None:
+    model, with_bias = trained(), trained()
+    target = output_means(model, images)
+    for one in (model, with_bias):
+        one.layers.conv3.weight.data *= 1.5
+    model.layers.conv3.bias = None
+    with_bias.layers.conv3.bias.data.zero_()
+    correct_biases(model, images, target)
+    correct_biases(with_bias, images, target)
+    assert torch.allclose(model(images), with_bias(images), atol=1e-4)
+
+
+def test_a_layer_with_nowhere_to_put_a_shift_is_named(images: Tensor) -> None:
     model = trained()
     target = output_means(model, images)
-    model.layers.conv3.bias = None
-    with pytest.raises(ReproError, match=r"layers\.conv3 has no bias"):
+    model.layers.fc2.bias = None
+    with pytest.raises(ReproError, match=r"layers\.fc2 has no bias and no batch norm behind it"):
         correct_biases(model, images, target)
 
 

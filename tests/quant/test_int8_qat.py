@@ -241,7 +241,7 @@ def test_without_brevitas_only_this_method_is_refused(monkeypatch: pytest.Monkey
     others = (
         "import sys; sys.modules['brevitas'] = None\n"
         "import repro.train; from repro.models import VGG; from repro.quant import attach_quantizers\n"
-        "attach_quantizers(VGG(10, 0.0625, 0.5), 'absmax', bit_width=4); print('trains')"
+        "attach_quantizers(VGG(10, width=0.0625, dropout=0.5), 'absmax', bit_width=4); print('trains')"
     )
     result = subprocess.run([sys.executable, "-c", others], cwd=project, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "trains"
