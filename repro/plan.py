@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.config import Plan, Run
-from repro.config.schema import DATASET_SIZES
+from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
 from repro.records import DIVERGED, Record, RecordError, find_records, read_record
@@ -127,8 +127,8 @@ def parse_duration(text: str) -> float:
 
 def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
     dataset = spec["dataset"]
-    train, test = DATASET_SIZES[dataset["name"]]
-    train, test = dataset["train_images"] or train, dataset["test_images"] or test  # a resolved limit is a real one
+    whole = DATASETS[dataset["name"]]
+    train, test = dataset["train_images"] or whole.train_images, dataset["test_images"] or whole.test_images
     held_out = round(train * dataset["validation_fraction"])
     return train - held_out, test + held_out
 

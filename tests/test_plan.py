@@ -9,20 +9,12 @@ import pytest
 
 from repro.cli import main
 from repro.config import Config, Plan, Run, load_config
-from repro.config.schema import DATASET_SIZES
-from repro.data import load_dataset
 from repro.errors import ReproError
 from repro.plan import NO_WEIGHTS, START_SECONDS, PlannedRun, parse_duration, plan_scale, slots, wall_seconds
 from repro.records import read_csv_rows, read_record, write_record
 from repro.records.environment import available_cores
 from repro.train import Settings, quantize_run, train_run
 from repro.train.probe import probe_rates
-
-
-@pytest.mark.parametrize("name", ["digits10", "digits100"])
-def test_sizes_are_those_of_the_data(name: str) -> None:
-    data = load_dataset(name)
-    assert DATASET_SIZES[name] == (len(data.train.labels), len(data.test.labels))
 
 
 def test_cached_runs_cost_nothing_and_records_speak_for_their_like(

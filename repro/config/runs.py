@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.config.load import Config, Experiment, Scale
-from repro.config.options import Choice, Option, without_defaults
-from repro.config.schema import DATASET_SIZES, SPEC
+from repro.config.options import Choice, without_defaults
+from repro.config.registry import DATASETS
+from repro.config.schema import SPEC
 from repro.errors import ReproError
 
 # Part of every run's identity. Raise it when a change to the training core changes a run's numbers.
@@ -73,9 +74,9 @@ def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
     spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in experiment.settings.items()}
     dataset = spec["dataset"]
     dataset["name"] = scale.dataset_map.get(dataset["name"], dataset["name"])
-    for key, size in zip(("train_images", "test_images"), DATASET_SIZES[dataset["name"]], strict=True):
+    for key in ("train_images", "test_images"):
         limit = getattr(scale, key) or dataset[key]
-        dataset[key] = limit if limit is not None and limit < size else None
+        dataset[key] = limit if limit is not None and limit < getattr(DATASETS[dataset["name"]], key) else None
     if scale.width is not None:
         spec["model"]["width"] = scale.width
     spec["precision"] = scale.precision or spec["precision"]
@@ -89,8 +90,7 @@ def _shorten(spec: dict[str, Any], factor: float) -> None:
     spec["epochs"] = max(1, round(original * factor))
     for key, node in SPEC.fields.items():
         if isinstance(node, Choice):
-            options: Mapping[str, Option] = node.methods[spec[key]["name"]]
-            for name, option in options.items():
+            for name, option in node.options(spec[key]["name"]).items():
                 if option.in_epochs:
                     # multiplied before it is divided: whole epochs stay whole, so that a restart falls on its epoch
                     spec[key][name] = spec[key][name] * spec["epochs"] / original

@@ -6,8 +6,10 @@ torch, since a plan asks them too: where a rate is zero, and where runs part.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from repro.config.registry import SCHEDULES
 
 ZERO = 1e-12  # of a factor: T_max may be off a whole number by the rounding of its scale
 
@@ -29,14 +31,6 @@ def cosine(completed_epochs: float, t_max: float) -> float:
 def cosine_restarts(completed_epochs: int, period: float) -> float:
     """Cosine with real warm restarts (Loshchilov and Hutter 2017, T_mult = 1): back to 1 every ``period`` epochs."""
     return cosine(math.fmod(completed_epochs, period), period)
-
-
-# name -> function(completed epochs, **options); options in repro.config.schema.SCHEDULES
-SCHEDULES: dict[str, Callable[..., float]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "cosine_restarts": cosine_restarts,
-}
 
 
 def rate_factors(spec: Mapping[str, Any]) -> list[float]:

@@ -22,15 +22,15 @@ TRAIN_PAIRS, TEST_PAIRS = 60, 15  # for each of the 100 classes
 MAX_VALUE = 16  # of a source pixel
 
 
-def load_digits10() -> FullSet:
-    """Single digits: 1,438 training and 359 test images, 10 classes."""
+def load_digits10(directory: Path, download: bool) -> FullSet:
+    """Single digits: 1,438 training and 359 test images, 10 classes; scikit-learn ships them."""
     sources, labels = _sources()
     train, test = split_sources(labels)
     images = _rgb(_stretch(sources, SIDE, SIDE))
     return _full_set(10, Parts(Arrays(images[train], labels[train]), Arrays(images[test], labels[test])))
 
 
-def load_digits100() -> FullSet:
+def load_digits100(directory: Path, download: bool) -> FullSet:
     """Pairs of digits side by side: 6,000 training and 1,500 test images, class = 10 * left + right."""
     sources, labels = _sources()
     halves = _stretch(sources, SIDE, SIDE // 2)

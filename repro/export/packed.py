@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from repro.config.options import Problems, check
+from repro.config.registry import QUANTIZERS
 from repro.config.schema import SPEC
 from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
-from repro.quant import QUANTIZERS, FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
+from repro.quant import FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
 from repro.train.build import build_model
 
 FORMAT, FORMAT_VERSION = "repro packed weights", 1
@@ -187,7 +188,7 @@ def _refresh(model: nn.Module) -> None:
 def _method_name(layer: QuantLayer) -> str:
     """The registry's name of a layer's quantiser, or its class."""
     kind = type(layer.weight_quantizer)
-    return next((name for name, method in QUANTIZERS.items() if method is kind), kind.__name__)
+    return next((name for name, method in QUANTIZERS.items() if method.code is kind), kind.__name__)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repro.config.registry import ACTIVATION_QUANTIZERS, QUANTIZERS
 from repro.kernels import product
-from repro.quant.activations import ACTIVATION_QUANTIZERS
 from repro.quant.base import WeightQuantizer
-from repro.quant.quantizers import QUANTIZERS
 from repro.quant.radix4 import two_phase
 
 
@@ -106,11 +105,11 @@ def attach_quantizers(model: nn.Module, name: str, *, only: str = "all", **optio
     layers = _chosen_layers(model, only)
     for layer in layers:
         layer.weight_quantizer = QUANTIZERS[name](layer.weight.detach(), **options)
-    equip = getattr(QUANTIZERS[name], "equip", None)
+    equip = getattr(QUANTIZERS[name].code, "equip", None)
     if equip is not None:
         equip(model)
     quantizers = [layer.weight_quantizer for layer in layers]
-    share_bound = getattr(QUANTIZERS[name], "share_bound", None)
+    share_bound = getattr(QUANTIZERS[name].code, "share_bound", None)
     if share_bound is not None:
         model.register_forward_pre_hook(lambda *_: share_bound(quantizers, [layer.weight for layer in layers]))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from repro.models import MODELS
+from repro.config.registry import MODELS
 from repro.quant import attach_activation_quantizers, attach_quantizers
 
 
@@ -22,7 +22,7 @@ def build_model(spec: Mapping[str, Any], classes: int) -> nn.Module:
         classes: Number of classes K.
     """
     name, options = split_options(spec["model"])
-    model = MODELS[name](classes, **options)
+    model: nn.Module = MODELS[name](classes, **options)
     layers = spec.get("quantized_layers", "all")  # records from before this key lack it, and the next
     name, options = split_options(spec["quantizer"])
     attach_quantizers(model, name, only=layers, **options)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from repro.config.registry import OPTIMIZERS, SCHEDULES
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
 from repro.models.dropout import share_generator
-from repro.optim import OPTIMIZERS, SCHEDULES, FusedUpdate, WeightClip, clip_gradients, set_learning_rate
+from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
 from repro.train.build import build_model, split_options
 from repro.train.device import autocast, set_matmul_precision

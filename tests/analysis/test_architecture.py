@@ -6,7 +6,7 @@ from repro.analysis import Architecture
 @pytest.mark.parametrize("classes", [10, 100])
 def test_arithmetic_equals_the_model_that_is_trained(classes):
     pytest.importorskip("torch")
-    from repro.models import MODELS
+    from repro.config.registry import MODELS
     from repro.quant import attach_quantizers
     from repro.train.measure import count_flops, count_parameters, model_sizes
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repro.config import Config, Plan
-from repro.config.schema import QUANTIZERS as DECLARED
+from repro.config.registry import QUANTIZERS
 from repro.train.build import build_model
 from tests.conftest import example_options
 
@@ -21,7 +21,7 @@ def built(config: Config) -> Callable[..., Built]:
         run = Plan(config, "paper").run(experiment, 0)
         spec = {**run.spec, "model": {**run.spec["model"], "width": width}}
         if experiment == "main_cifar10":
-            options = example_options(DECLARED[name])
+            options = example_options(QUANTIZERS[name].options)
             spec["quantizer"] = {"name": name, **options, **({"bit_width": bits} if "bit_width" in options else {})}
         torch.manual_seed(0)
         model = build_model(spec, 10).to(memory_format=torch.channels_last)

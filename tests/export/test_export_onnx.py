@@ -8,11 +8,12 @@ from torch import nn
 from repro.export import ExportError, build_onnx
 from repro.export.evaluate import onnx_session, session_logits
 from repro.export.latency import measure_latency
-from repro.quant import QUANTIZERS, FrozenQuantizer, quant_layers
+from repro.quant import FrozenQuantizer, quant_layers
+from repro.quant.uniform import AbsmaxQuantizer
 from repro.records.export import VARIANTS
 
 
-class BetweenLevels(QUANTIZERS["absmax"]):
+class BetweenLevels(AbsmaxQuantizer):
     """A grid without a zero, as DoReFa's: no code times scale."""
 
     def forward(self, weight):

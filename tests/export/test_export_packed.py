@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load, load_file, save_file
 
 from repro.analysis import Architecture
-from repro.config.schema import QUANTIZERS as DECLARED
+from repro.config.registry import QUANTIZERS
 from repro.errors import ReproError
 from repro.export import ExportError, load_packed, pack_model
 from repro.export.bits import pack_codes, unpack_codes
 from repro.export.packed import METADATA_KEY, payload_bytes
-from repro.quant import QUANTIZERS, count_levels, quant_layers
+from repro.quant import count_levels, quant_layers
 from repro.train.measure import model_sizes
 
 
@@ -51,7 +51,7 @@ def test_every_code_of_every_width_comes_back(bits):
     assert np.array_equal(unpack_codes(packed, len(codes), bits), codes)
 
 
-METHODS = [(name, bits) for name in QUANTIZERS for bits in (2, 3, 4, 8) if bits == 4 or "bit_width" in DECLARED[name]]
+METHODS = [(name, n) for name, m in QUANTIZERS.items() for n in (2, 3, 4, 8) if n == 4 or "bit_width" in m.options]
 
 
 @pytest.mark.parametrize(("name", "bits"), METHODS)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from repro.config import schema
-from repro.models import MODELS, VGG
-from repro.quant import QUANTIZERS, attach_quantizers, quant_layers
+from repro.config.registry import MODELS, QUANTIZERS
+from repro.config.schema import SPEC
+from repro.models import VGG
+from repro.quant import attach_quantizers, quant_layers
 from tests.conftest import example_options
 
 
@@ -50,7 +51,7 @@ def test_pooling_before_relu_equals_the_papers_order() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_takes_every_quantiser(model: str, quantizer: str) -> None:
     net = MODELS[model](classes=10, width=0.0625, dropout=0.5)
-    attach_quantizers(net, quantizer, **example_options(schema.QUANTIZERS[quantizer]))
+    attach_quantizers(net, quantizer, **example_options(SPEC.fields["quantizer"].options(quantizer)))
     loss = nn.functional.cross_entropy(net(torch.randn(4, 3, 32, 32)), torch.tensor([0, 1, 2, 3]))
     loss.backward()
     assert math.isfinite(loss.item())
