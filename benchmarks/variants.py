@@ -28,7 +28,7 @@ class ImageObjects(Dataset[tuple[torch.Tensor, int]]):
         self.labels = data.train.labels.tolist()
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=data.crop_padding),
+                transforms.RandomCrop(data.image_shape[1:], padding=data.crop_padding),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(data.mean, data.std),

@@ -134,9 +134,11 @@ def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _setting(spec: Mapping[str, Any], threads: int) -> str:
-    """What an image's time depends on, as far as it matters: model, arithmetic, threads, quantised or not."""
+    """What an image's time depends on, as far as it matters: model, its size, arithmetic, threads, quantised or not."""
     quantized = spec["quantizer"]["name"] != "none"
-    return f"{dict(spec['model'])} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
+    known = DATASETS.get(spec["dataset"]["name"])  # a record may be of a data set that is registered elsewhere
+    shape = None if known is None else known.image_shape
+    return f"{dict(spec['model'])} {shape} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
 
 
 def _recorded_rates(results: Path) -> dict[str, float]:

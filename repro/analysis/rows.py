@@ -138,7 +138,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
         "shared_seconds": (environment.get("shared") or {}).get("wall_seconds", 0.0),
         "torch_threads": environment.get("torch_threads"),
-        "width": record.spec["model"]["width"],
+        "width": record.spec["model"].get("width"),
         "bit_width": _quantization(record.spec).get("bit_width"),
         "epochs": record.spec["epochs"],
         "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),

@@ -6,12 +6,16 @@ is used, so that ``snakemake -n`` and the report answer without torch. The tests
 its code, and every method to the contract of its kind.
 """
 
+from dataclasses import replace
+
 from repro.config.options import Method, Option
 
 BITS = Option(int, minimum=2, maximum=8)
 POSITIVE = Option(float, minimum=0, above=True)
 SHARE = Option(float, minimum=0, maximum=1, below=True)
 EPOCHS = Option(float, minimum=0, above=True, in_epochs=True)
+RGB_32 = (3, 32, 32)  # channels, height, width
+WIDTH = Option(float, minimum=0, maximum=4, above=True)
 
 
 class Dataset(Method):
@@ -20,24 +24,44 @@ class Dataset(Method):
     Attributes:
         train_images: Training images.
         test_images: Test images.
+        classes: Number of classes.
+        image_shape: Channels, height and width of an image.
     """
 
-    def __init__(self, code: str, *, train_images: int, test_images: int) -> None:
+    def __init__(
+        self, code: str, *, train_images: int, test_images: int, classes: int, image_shape: tuple[int, int, int]
+    ) -> None:
+        """``code`` loads it; see the attributes."""
         super().__init__(code)
         self.train_images, self.test_images = train_images, test_images
+        self.classes, self.image_shape = classes, image_shape
 
 
 # (directory of the data sets, whether it may download) -> repro.data.types.FullSet
 DATASETS: dict[str, Dataset] = {
-    "cifar10": Dataset("repro.data.cifar:load_cifar10", train_images=50_000, test_images=10_000),
-    "cifar100": Dataset("repro.data.cifar:load_cifar100", train_images=50_000, test_images=10_000),
-    "digits10": Dataset("repro.data.digits:load_digits10", train_images=1_438, test_images=359),
-    "digits100": Dataset("repro.data.digits:load_digits100", train_images=6_000, test_images=1_500),
-}
+    "cifar10": Dataset(
+        "repro.data.cifar:load_cifar10", train_images=50_000, test_images=10_000, classes=10, image_shape=RGB_32,
+    ),
+    "cifar100": Dataset(
+        "repro.data.cifar:load_cifar100", train_images=50_000, test_images=10_000, classes=100, image_shape=RGB_32,
+    ),
+    "digits10": Dataset(
+        "repro.data.digits:load_digits10", train_images=1_438, test_images=359, classes=10, image_shape=RGB_32,
+    ),
+    "digits100": Dataset(
+        "repro.data.digits:load_digits100", train_images=6_000, test_images=1_500, classes=100, image_shape=RGB_32,
+    ),
+    "stl10": Dataset(
+        "repro.data.stl10:load_stl10", train_images=5_000, test_images=8_000, classes=10, image_shape=(3, 96, 96),
+    ),
+}  # fmt: skip
 
-# (classes) -> module made of repro.quant's layers
+# (classes, (channels, height, width) of an image) -> module made of repro.quant's layers that declares its sequence of
+# layers, batch norms and next layers (repro.quant.sequence). A scale with a width sets it where a model has the option.
 MODELS: dict[str, Method] = {
-    "vgg": Method("repro.models.vgg:VGG", width=Option(float, minimum=0, maximum=4, above=True), dropout=SHARE),
+    "vgg": Method("repro.models.vgg:VGG", width=WIDTH, dropout=SHARE),
+    "resnet20": Method("repro.models.resnet:ResNet20", width=replace(WIDTH, default=1.0)),
+    "vgg_small": Method("repro.models.vgg_small:VGGSmall", width=replace(WIDTH, default=1.0)),
 }
 
 # (initial weight) -> repro.quant.base.WeightQuantizer
@@ -77,6 +101,11 @@ OPTIMIZERS: dict[str, Method] = {
         "repro.optim:adamw",
         learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=Option(float, minimum=0),
     ),
+    "sgd": Method(
+        "repro.optim:sgd",
+        learning_rate=POSITIVE, momentum=SHARE, weight_decay=Option(float, minimum=0),
+        nesterov=Option(bool, default=False),
+    ),
 }  # fmt: skip
 
 # (completed epochs) -> factor on the initial rate; without torch, since plans ask them
@@ -84,6 +113,7 @@ SCHEDULES: dict[str, Method] = {
     "constant": Method("repro.config.schedules:constant"),
     "cosine": Method("repro.config.schedules:cosine", t_max=EPOCHS),
     "cosine_restarts": Method("repro.config.schedules:cosine_restarts", period=EPOCHS),
+    "multi_step": Method("repro.config.schedules:multi_step", milestones=replace(EPOCHS, length=-1), factor=SHARE),
 }
 
 # Post-training quantisation of the run of the same settings without it.

@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.config.load import Config, Experiment, Scale
 from repro.config.options import Choice, without_defaults
-from repro.config.registry import DATASETS
+from repro.config.registry import DATASETS, MODELS
 from repro.config.schema import SPEC
 from repro.errors import ReproError
 
@@ -77,7 +77,7 @@ def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
     for key in ("train_images", "test_images"):
         limit = getattr(scale, key) or dataset[key]
         dataset[key] = limit if limit is not None and limit < getattr(DATASETS[dataset["name"]], key) else None
-    if scale.width is not None:
+    if scale.width is not None and "width" in MODELS[spec["model"]["name"]].options:
         spec["model"]["width"] = scale.width
     spec["precision"] = scale.precision or spec["precision"]
     if not experiment.fixed_epochs:
@@ -93,7 +93,9 @@ def _shorten(spec: dict[str, Any], factor: float) -> None:
             for name, option in node.options(spec[key]["name"]).items():
                 if option.in_epochs:
                     # multiplied before it is divided: whole epochs stay whole, so that a restart falls on its epoch
-                    spec[key][name] = spec[key][name] * spec["epochs"] / original
+                    before = spec[key][name]
+                    after = [one * spec["epochs"] / original for one in (before if option.length else [before])]
+                    spec[key][name] = after if option.length else after[0]
 
 
 def hash_spec(spec: Mapping[str, Any]) -> str:

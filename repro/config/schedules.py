@@ -6,7 +6,7 @@ torch, since a plan asks them too: where a rate is zero, and where runs part.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repro.config.registry import SCHEDULES
@@ -31,6 +31,11 @@ def cosine(completed_epochs: float, t_max: float) -> float:
 def cosine_restarts(completed_epochs: int, period: float) -> float:
     """Cosine with real warm restarts (Loshchilov and Hutter 2017, T_mult = 1): back to 1 every ``period`` epochs."""
     return cosine(math.fmod(completed_epochs, period), period)
+
+
+def multi_step(completed_epochs: int, milestones: Sequence[float], factor: float) -> float:
+    """``factor`` once more after each of ``milestones``, in completed epochs (He et al. 2016, section 4.2)."""
+    return factor ** sum(completed_epochs >= milestone - ZERO for milestone in milestones)
 
 
 def rate_factors(spec: Mapping[str, Any]) -> list[float]:

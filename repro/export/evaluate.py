@@ -19,7 +19,7 @@ from repro.train.device import autocast, set_arithmetic
 from repro.train.trainer import EVALUATION_BATCH
 
 CPU = torch.device("cpu")
-Logits = Callable[[Tensor], Tensor]  # normalised images [N, 3, 32, 32], channels last, to FP32 logits [N, K]
+Logits = Callable[[Tensor], Tensor]  # normalised images [N, C, H, W], channels last, to FP32 logits [N, K]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from repro.export.bits import pack_codes
-from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes
+from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes, recorded_shape
+from repro.models.resnet import Residual
 from repro.quant import QuantConv2d, QuantLayer, QuantLinear, effective_weight
 
 OPSET, IR_VERSION = 21, 10  # the first opset with INT4
@@ -27,12 +28,12 @@ def storage_type(bits: int) -> str:
 def build_onnx(model: nn.Module, record: Mapping[str, Any], storage: str | None = None) -> bytes:
     """A model as the bytes of an ONNX file, opset 21.
 
-    The graph takes normalised images [N, 3, 32, 32] and gives logits [N, K], in FP32. A quantised weight is an
+    The graph takes normalised images [N, C, H, W] and gives logits [N, K], in FP32. A quantised weight is an
     initialiser of its codes and a DequantizeLinear node with its scale (one, or one an output channel). Batch norm
     stays a node of its own: folded into the weights it would need a scale for each channel.
 
     Args:
-        model: The trained model: a chain of layers, in ``model.layers``.
+        model: The trained model: a chain of layers and residual blocks, in ``model.layers``.
         record: The run's record; kept as metadata under ``METADATA_KEY``.
         storage: ``INT4``, ``INT8`` or ``FP32`` for the weights of quantised layers, whose values are the same in
             all three; by default the narrowest type that each layer's bit width fits.
@@ -47,14 +48,12 @@ def build_onnx(model: nn.Module, record: Mapping[str, Any], storage: str | None 
     layers = getattr(model, "layers", None)
     if not isinstance(layers, nn.Sequential):
         raise ExportError(f"cannot be written as ONNX: {type(model).__name__} is no chain of layers")
-    for name, module in layers.named_children():
-        if not isinstance(module, nn.Dropout):  # the identity outside of training
-            _writer(name, module)(graph, name, module)
+    _row(graph, layers)
     graph.nodes[-1].output[0] = OUTPUT
     content = helper.make_graph(
         graph.nodes,
         type(model).__name__,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *recorded_shape(record)])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", record["data"]["classes"]])],
         graph.initializers,
     )
@@ -119,6 +118,39 @@ class _Graph:
         return self.node("DequantizeLinear", f"{name}.dequantize", f"{name}.codes", steps, axis=0)
 
 
+def _row(graph: _Graph, modules: nn.Sequential, prefix: str = "") -> None:
+    """Modules one after the other."""
+    for name, module in modules.named_children():
+        if not isinstance(module, nn.Dropout):  # the identity outside of training
+            _writer(prefix + name, module)(graph, prefix + name, module)
+
+
+def _residual(graph: _Graph, name: str, block: Residual) -> None:
+    """The block's row beside its shortcut, their sum and ReLU."""
+    start = graph.value
+    _row(graph, block, f"{name}.")
+    row, graph.value = graph.value, start
+    if block.stride > 1:
+        slices = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [block.stride] * 2}
+        graph.add("Slice", f"{name}.subsample", *_whole_numbers(graph, f"{name}.subsample", slices))
+    if any(block.zeros):
+        before, after = block.zeros
+        zeros = {"pads": [0, before, 0, 0, 0, after, 0, 0]}
+        graph.add("Pad", f"{name}.zeros", *_whole_numbers(graph, f"{name}.zeros", zeros))
+    graph.add("Add", f"{name}.sum", row)
+    graph.add("Relu", f"{name}.relu")
+
+
+def _whole_numbers(graph: _Graph, name: str, lists: Mapping[str, list[int]]) -> list[str]:
+    return [graph.constant(f"{name}.{key}", np.array(values, dtype=np.int64)) for key, values in lists.items()]
+
+
+def _global_mean(graph: _Graph, name: str, layer: nn.AdaptiveAvgPool2d) -> None:
+    if layer.output_size not in (1, (1, 1)):
+        raise ExportError(f"layer {name}: a mean over parts of the map is not written as ONNX")
+    graph.add("GlobalAveragePool", name)
+
+
 def _conv(graph: _Graph, name: str, layer: QuantConv2d) -> None:
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise ExportError(f"layer {name}: padding {layer.padding_mode} {layer.padding} is not written as ONNX")
@@ -154,11 +186,13 @@ def _flatten(graph: _Graph, name: str, layer: nn.Flatten) -> None:
 
 
 WRITERS: Mapping[type[nn.Module], Callable[[_Graph, str, Any], None]] = {
+    Residual: _residual,
     QuantConv2d: _conv,
     QuantLinear: _linear,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm1d: _batch_norm,
     nn.MaxPool2d: _max_pool,
+    nn.AdaptiveAvgPool2d: _global_mean,
     nn.ReLU: _relu,
     nn.Flatten: _flatten,
 }

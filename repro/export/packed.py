@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.config.options import Problems, check
-from repro.config.registry import QUANTIZERS
+from repro.config.registry import DATASETS, QUANTIZERS
 from repro.config.schema import SPEC
+from repro.data.types import Shape
 from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
 from repro.quant import FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
@@ -22,7 +23,6 @@ from repro.train.build import build_model
 FORMAT, FORMAT_VERSION = "repro packed weights", 1
 METADATA_KEY = "repro"  # one key: safetensors keeps several in no fixed order, and the bytes would differ
 CODES, SCALE = ".weight.codes", ".weight.scale"
-IMAGE_SHAPE = (1, 3, 32, 32)
 
 
 class ExportError(ReproError):
@@ -74,7 +74,7 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     """
     from safetensors.torch import save
 
-    _refresh(model)
+    _refresh(model, recorded_shape(record))
     state = model.state_dict()
     layers, tensors = {}, {name: state[name].contiguous() for name in unquantized_names(model)}
     for name, layer in quantized_layers(model).items():
@@ -103,7 +103,7 @@ def load_packed(path: str | Path) -> PackedModel:
     try:
         record = metadata["record"]
         spec = complete_spec(record["spec"])
-        model = build_model(spec, record["data"]["classes"])
+        model = build_model(spec, record["data"]["classes"], recorded_shape(record))
         _fill(model, tensors, metadata["layers"])
     except ReproError as error:
         raise ExportError(f"{path}: {error}") from None
@@ -155,6 +155,13 @@ def layer_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:
     return codes.cpu(), scale.detach().cpu()
 
 
+def recorded_shape(record: Mapping[str, Any]) -> Shape:
+    """Channels, height and width of the images of a record; older records know their data set's name alone."""
+    shape = record["data"].get("image_shape") or DATASETS[record["spec"]["dataset"]["name"]].image_shape
+    channels, height, width = shape
+    return channels, height, width
+
+
 def check_range(name: str, codes: Tensor, bits: int) -> None:
     """Raise ``ExportError`` unless the codes of layer ``name`` fit so many bits."""
     low, high = int(codes.min()), int(codes.max())
@@ -176,12 +183,12 @@ def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-def _refresh(model: nn.Module) -> None:
+def _refresh(model: nn.Module, image_shape: Shape) -> None:
     """One forward pass, after which a quantiser that shares a bound between layers has the present one."""
     training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(IMAGE_SHAPE, device=next(model.parameters()).device))
+        model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
     model.train(training)
 
 

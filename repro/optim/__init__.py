@@ -14,16 +14,34 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """AdamW with decay on every parameter, biases and batch norm included, as the authors ran it."""
     parameters = list(parameters)
-    cuda = parameters[0].is_cuda
     return torch.optim.AdamW(
         parameters,
-        # on a GPU a tensor, so that a captured step reads the rate of its epoch
-        lr=torch.tensor(learning_rate, device=parameters[0].device) if cuda else learning_rate,
+        lr=_rate(learning_rate, parameters),
         betas=(beta1, beta2),
         weight_decay=weight_decay,
         fused=True,
-        capturable=cuda,
+        capturable=parameters[0].is_cuda,
     )
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float, weight_decay: float, nesterov: bool
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum; the decay, on every parameter, is part of the gradient."""
+    parameters = list(parameters)
+    return torch.optim.SGD(
+        parameters,
+        lr=_rate(learning_rate, parameters),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
+    )
+
+
+def _rate(learning_rate: float, parameters: list[nn.Parameter]) -> float | torch.Tensor:
+    """On a GPU a tensor, so that a captured step reads the rate of its epoch."""
+    return torch.tensor(learning_rate, device=parameters[0].device) if parameters[0].is_cuda else learning_rate
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -41,4 +59,5 @@ __all__ = [
     "adamw",
     "clip_gradients",
     "set_learning_rate",
+    "sgd",
 ]

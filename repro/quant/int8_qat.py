@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from repro.errors import ReproError
 from repro.quant.base import WeightQuantizer
+from repro.quant.sequence import model_sequence
 
 BITS = 8
 # Share of a new batch in the moving range: 100 batches' memory. Jacob (section 3.1) smooths over thousands of steps,
@@ -75,8 +76,6 @@ class Int8QatQuantizer(WeightQuantizer):
         Raises:
             ReproError: If the model does not say which batch norm follows which layer.
         """
-        from repro.quant.sequence import model_sequence  # builds on the registry that names this class
-
         for stage in model_sequence(model):
             if isinstance(stage.layer.weight_quantizer, Int8QatQuantizer):
                 stage.layer.input_quantizer = MovingRangeQuantizer()

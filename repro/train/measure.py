@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from repro.data.types import Shape
 from repro.quant import QuantLayer, count_levels, mean_scale, quant_layers
 
 HISTOGRAM_BINS = 61
@@ -104,7 +105,7 @@ def _count_network_parameters(model: nn.Module) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if QUANTIZER_STATE not in name)
 
 
-def count_flops(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, float]:
+def count_flops(model: nn.Module, image_shape: Shape) -> dict[str, float]:
     """FLOPs an image of a forward pass and of a whole step (forward and backward), by torch's counter."""
     device = next(model.parameters()).device
     training = model.training

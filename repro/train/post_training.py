@@ -67,7 +67,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     except RuntimeError as error:
         path = source.weights_path(settings.results)
         raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
-    compute = count_flops(model)
+    compute = count_flops(model, data.image_shape)
     start = time.perf_counter()
     name, options = split_options(run.spec["ptq"])
     quantize_model(model, name, calibration_images(data, run.seed, device), **options)
@@ -131,7 +131,7 @@ def calibration_images(data: ImageData, seed: int, device: torch.device) -> Tens
         device: Where they go.
 
     Returns:
-        [N, 3, 32, 32].
+        [N, C, H, W].
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "calibration"))
     chosen = torch.randperm(len(data.train.labels), generator=generator)[:CALIBRATION_IMAGES].sort().values

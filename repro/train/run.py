@@ -163,7 +163,7 @@ class _Session:
         set_arithmetic(self.device, self.threads, run.spec["precision"])
         self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device)
         self.data = self.trainer.data
-        self.compute = count_flops(self.trainer.model)
+        self.compute = count_flops(self.trainer.model, self.data.image_shape)
         self.zero_rate_epoch = zero_rate_epoch(run.spec)
         if settings.compile:
             self.trainer.model.compile(dynamic=False)

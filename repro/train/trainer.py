@@ -48,7 +48,7 @@ class Trainer:
         """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
         self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))
-        self.model = build_model(spec, data.classes)
+        self.model = build_model(spec, data.classes, data.image_shape)
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._generator = torch.Generator(device)
         share_generator(self.model, self._generator)

@@ -17,7 +17,7 @@ from tests.conftest import PROJECT
 # Names of what each kind is called with before its options; what the comment above its table says.
 GIVEN = {
     "DATASETS": ("directory", "download"),
-    "MODELS": ("classes",),
+    "MODELS": ("classes", "image_shape"),
     "QUANTIZERS": ("weight",),
     "ACTIVATION_QUANTIZERS": (),
     "WEIGHT_CLIPS": ("weights",),
@@ -43,6 +43,7 @@ def test_options_are_those_of_the_code(kind: str, name: str) -> None:
 def test_sizes_are_those_of_the_data(name: str) -> None:
     data, entry = load_dataset(name), registry.DATASETS[name]
     assert (entry.train_images, entry.test_images) == (len(data.train.labels), len(data.test.labels))
+    assert (entry.classes, entry.image_shape) == (data.classes, data.image_shape)
 
 
 def test_sizes_of_cifar(cifar_dir: Path) -> None:
@@ -75,8 +76,9 @@ class Percentile(UniformQuantizer):
     def clip_bound(self, weight):
         return weight.detach().abs().flatten().quantile(self.fraction) + 1e-8
 
-def pool_net(classes, width, channels):
-    net = nn.Sequential(QuantConv2d(3, channels, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def pool_net(classes, image_shape, width, channels):
+    net = nn.Sequential(QuantConv2d(image_shape[0], channels, 3, stride=4), nn.ReLU())
+    net.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
     net.append(QuantLinear(channels, classes))
     return net
 
@@ -113,7 +115,9 @@ def test_a_method_from_outside_is_its_code_and_one_line(
         "WEIGHT_CLIPS": ("double", Method("of_a_user:double_clip", bound=positive)),
         "PTQ_METHODS": ("half_absmax", Method("of_a_user:half_absmax", bit_width=bits)),
         "DATASETS": (
-            "same_digits", registry.Dataset("of_a_user:same_digits", train_images=1_438, test_images=359),
+            "same_digits", registry.Dataset(
+                "of_a_user:same_digits", train_images=1_438, test_images=359, classes=10, image_shape=(3, 32, 32)
+            ),
         ),
     }  # fmt: skip
     for kind, (name, method) in lines.items():

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load, load_file, save_file
 
 from repro.analysis import Architecture
-from repro.config.registry import QUANTIZERS
+from repro.config.registry import MODELS, QUANTIZERS
 from repro.errors import ReproError
 from repro.export import ExportError, load_packed, pack_model
 from repro.export.bits import pack_codes, unpack_codes
@@ -49,6 +49,19 @@ def test_every_code_of_every_width_comes_back(bits):
     packed = pack_codes(codes, bits)
     assert packed.nbytes == -(-len(codes) * bits // 8)
     assert np.array_equal(unpack_codes(packed, len(codes), bits), codes)
+
+
+@pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 13, 10)])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_image_size_comes_back_bit_for_bit(packed, model, image_shape):
+    net, _, path = packed(model=model, image_shape=image_shape)
+    images = torch.randn(4, *image_shape).to(memory_format=torch.channels_last)
+    again = load_packed(path).model
+    with torch.no_grad():
+        assert torch.equal(again(images), net(images))
+    assert [count_levels(layer) for layer in quant_layers(again).values()] == [
+        count_levels(layer) for layer in quant_layers(net).values()
+    ]
 
 
 METHODS = [(name, n) for name, m in QUANTIZERS.items() for n in (2, 3, 4, 8) if n == 4 or "bit_width" in m.options]
