@@ -2,11 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from repro.config import Spec
 from repro.data import ImageData, Split
 from repro.train.device import choose_device, set_arithmetic
 from repro.train.trainer import EVALUATION_BATCH, Interrupted, Trainer
@@ -15,9 +14,7 @@ WARM_UP_STEPS = 2
 TIMED_STEPS = 6
 
 
-def probe_rates(
-    spec: Mapping[str, Any], threads: int, device_name: str = "auto", classes: int = 10
-) -> dict[str, float]:
+def probe_rates(spec: Spec, threads: int, device_name: str = "auto", classes: int = 10) -> dict[str, float]:
     """Seconds an image of training and of evaluation, with the run's own model and arithmetic.
 
     Args:
