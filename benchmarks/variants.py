@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.clock import now
+from repro.config import Spec
 from repro.data import ImageData
 from repro.quant import quant_layers
 from repro.train import Trainer
 from repro.train.build import build_model
 
-Spec = dict[str, Any]
 Block = Callable[[int], float]  # runs so many steps, gives seconds
 
 

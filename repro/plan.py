@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from repro.config import Plan, Run
+from repro.config import Plan, Run, Spec
 from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
@@ -125,7 +124,7 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
+def _image_counts(spec: Spec) -> tuple[int, int]:
     dataset = spec["dataset"]
     whole = DATASETS[dataset["name"]]
     train, test = dataset["train_images"] or whole.train_images, dataset["test_images"] or whole.test_images
@@ -133,11 +132,10 @@ def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
     return train - held_out, test + held_out
 
 
-def _setting(spec: Mapping[str, Any], threads: int) -> str:
+def _setting(spec: Spec, threads: int) -> str:
     """What an image's time depends on, as far as it matters: model, its size, arithmetic, threads, quantised or not."""
     quantized = spec["quantizer"]["name"] != "none"
-    known = DATASETS.get(spec["dataset"]["name"])  # a record may be of a data set that is registered elsewhere
-    shape = None if known is None else known.image_shape
+    shape = DATASETS[spec["dataset"]["name"]].image_shape
     return f"{dict(spec['model'])} {shape} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
 
 

@@ -1,7 +1,5 @@
 """One record as rows of data frames."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from repro.config.schema import SPEC
+from repro.config.options import NONE
+from repro.config.spec import Spec, hash_spec, quantization
 from repro.records import (
     COMPLETED,
     DIVERGED,
@@ -139,7 +138,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "shared_seconds": (environment.get("shared") or {}).get("wall_seconds", 0.0),
         "torch_threads": environment.get("torch_threads"),
         "width": record.spec["model"].get("width"),
-        "bit_width": _quantization(record.spec).get("bit_width"),
+        "bit_width": quantization(record.spec).get("bit_width"),
         "epochs": record.spec["epochs"],
         "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),
         "best_epoch_levels_min": layers.loc[layers["epoch"] == best, "levels"].min(),
@@ -187,27 +186,14 @@ def _platform(environment: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in dict.fromkeys(parts) if part)
 
 
-def _recipe(spec: Mapping[str, Any]) -> str:
-    """Runs that differ in nothing but their quantisation have the same, whatever keys the schema had at their time."""
-    rest = {key: value for key, value in spec.items() if key not in ("quantizer", "ptq") and value != _default(key)}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+def _recipe(spec: Spec) -> str:
+    """Runs that differ in nothing but their quantisation have the same."""
+    return hash_spec({**spec, "quantizer": {"name": NONE}, "ptq": {"name": NONE}})
 
 
-def _default(key: str) -> Any:
-    """A spec key's default, which says nothing about a run; ``...`` where it has none."""
-    return SPEC.fields[key].default if key in SPEC.fields else ...
-
-
-def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The method that quantised the weights, in training or after it; records older than PTQ have no ``ptq``."""
-    after: Mapping[str, Any] = spec.get("ptq") or {"name": "none"}
-    during: Mapping[str, Any] = spec["quantizer"]
-    return during if after["name"] == "none" else {**after, "name": f"PTQ {after['name']}"}
-
-
-def _quantizer(spec: Mapping[str, Any]) -> str:
+def _quantizer(spec: Spec) -> str:
     """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
-    options = _quantization(spec)
+    options = quantization(spec)
     others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
     return ", ".join([str(options["name"]), *others])
 

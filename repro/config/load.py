@@ -10,6 +10,7 @@ import yaml
 
 from repro.config.options import Option, Problems, check, merge
 from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
+from repro.config.spec import Spec
 from repro.errors import ReproError
 
 RESERVED_GROUPS = ("all", "report", "train", "track", "weights")
@@ -51,7 +52,7 @@ class Experiment:
         title: How the report names it.
         fixed_epochs: A scale does not shorten it.
         scales: Names of the scales in which it takes part; ``None`` is all of them.
-        settings: Checked settings in the shape of ``schema.SPEC``.
+        settings: Checked settings complete.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Experiment:
     title: str
     fixed_epochs: bool
     scales: tuple[str, ...] | None
-    settings: Mapping[str, Any]
+    settings: Spec
 
     def takes_part(self, scale: str) -> bool:
         """Whether it has runs at a scale."""

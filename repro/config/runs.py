@@ -1,20 +1,18 @@
 """From the registry to runs: scale applied, identity hashed, equal runs shared."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from repro.config.load import Config, Experiment, Scale
-from repro.config.options import Choice, without_defaults
+from repro.config.options import Choice
 from repro.config.registry import DATASETS, MODELS
 from repro.config.schema import SPEC
+from repro.config.spec import Spec, hash_spec
 from repro.errors import ReproError
 
-# Part of every run's identity. Raise it when a change to the training core changes a run's numbers.
-CORE_VERSION = 1
 RECORD_NAME = "record.json"
 WEIGHTS_NAME = "weights.pt"
 ZERO_RATE_WEIGHTS_NAME = "weights-zero-rate.pt"
@@ -28,7 +26,7 @@ class Run:
         scale: Name of the scale.
         experiment: Name of the experiment that owns the run: the first of those that resolve to the same spec.
         seed: Seed of initial weights, sample order, augmentation, dropout and validation split.
-        spec: Everything that changes a number, in the shape of ``schema.SPEC``.
+        spec: Everything that changes a number, checked and complete.
         spec_hash: First 8 hexadecimal digits of the hash of ``spec``.
         torch_threads: Threads the scale asks for; recorded, not part of the identity.
     """
@@ -36,7 +34,7 @@ class Run:
     scale: str
     experiment: str
     seed: int
-    spec: Mapping[str, Any]
+    spec: Spec
     spec_hash: str
     torch_threads: int
 
@@ -55,8 +53,7 @@ class Run:
     @property
     def epochs_to_train(self) -> int:
         """Epochs of the whole run; a PTQ run takes finished weights and trains none."""
-        epochs: int = self.spec["epochs"]
-        return epochs if self.spec["ptq"]["name"] == "none" else 0
+        return self.spec["epochs"] if self.spec["ptq"]["name"] == "none" else 0
 
     @property
     def key(self) -> str:
@@ -64,14 +61,14 @@ class Run:
         return f"{self.scale}/{self.spec_hash}/seed{self.seed}"
 
 
-def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
+def resolve_spec(experiment: Experiment, scale: Scale) -> Spec:
     """The experiment's settings with the scale's overrides applied.
 
     Epochs are rounded to the nearest whole number, at least one; options counted
     in epochs (a schedule's T_max) shrink by the same ratio as the epochs did, so
     that the schedule keeps its shape.
     """
-    spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in experiment.settings.items()}
+    spec: dict[str, Any] = copy.deepcopy(dict(experiment.settings))
     dataset = spec["dataset"]
     dataset["name"] = scale.dataset_map.get(dataset["name"], dataset["name"])
     for key in ("train_images", "test_images"):
@@ -82,7 +79,7 @@ def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
     spec["precision"] = scale.precision or spec["precision"]
     if not experiment.fixed_epochs:
         _shorten(spec, scale.epochs_factor)
-    return spec
+    return cast(Spec, spec)
 
 
 def _shorten(spec: dict[str, Any], factor: float) -> None:
@@ -96,13 +93,6 @@ def _shorten(spec: dict[str, Any], factor: float) -> None:
                     before = spec[key][name]
                     after = [one * spec["epochs"] / original for one in (before if option.length else [before])]
                     spec[key][name] = after if option.length else after[0]
-
-
-def hash_spec(spec: Mapping[str, Any]) -> str:
-    """First 8 hexadecimal digits of a hash over the spec's canonical form and the core's version."""
-    canonical = {"core_version": CORE_VERSION, **without_defaults(SPEC, spec)}
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def get_scale(config: Config, name: str | None = None) -> Scale:

@@ -14,7 +14,7 @@ from repro.data import ImageData, load_dataset
 from repro.data.augment import normalize
 from repro.errors import ReproError
 from repro.export.onnx_export import INPUT
-from repro.export.packed import METADATA_KEY, ExportError, complete_spec, load_packed
+from repro.export.packed import METADATA_KEY, ExportError, complete_record, load_packed
 from repro.train.device import autocast, set_arithmetic
 from repro.train.trainer import EVALUATION_BATCH
 
@@ -67,18 +67,18 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
     Raises:
         ReproError: If the file or the data are absent, damaged or not those of the record.
     """
-    if path.suffix == ".onnx":
-        if precision not in (None, "fp32"):
-            raise ReproError(f"{path}: an ONNX file computes in fp32, not in {precision}")
-        content, record = read_onnx(path)
-        precision, logits = "fp32", session_logits(onnx_session(content, record_threads(record)))
-    elif path.suffix == ".safetensors":
-        packed = load_packed(path)
-        record, precision = packed.record, precision or packed.spec["precision"]
-        logits = model_logits(packed.model, precision)
-    else:
-        raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
     try:
+        if path.suffix == ".onnx":
+            if precision not in (None, "fp32"):
+                raise ReproError(f"{path}: an ONNX file computes in fp32, not in {precision}")
+            content, record = read_onnx(path)
+            precision, logits = "fp32", session_logits(onnx_session(content, record_threads(record)))
+        elif path.suffix == ".safetensors":
+            packed = load_packed(path)
+            record, precision = packed.record, precision or packed.record["spec"]["precision"]
+            logits = model_logits(packed.model, precision)
+        else:
+            raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
         threads = record_threads(record)
         set_arithmetic(CPU, threads, "fp32")
         data = recorded_data(record)
@@ -99,7 +99,7 @@ def recorded_data(record: Mapping[str, Any]) -> ImageData:
     Raises:
         ReproError: If it is not here, or not the recorded one.
     """
-    dataset = complete_spec(record["spec"])["dataset"]
+    dataset = record["spec"]["dataset"]
     data = load_dataset(dataset["name"], test_images=dataset["test_images"])
     if data.fingerprint != record["data"]["fingerprint"]:
         raise ReproError(f"{data.name} here is not the data set that the run was recorded with")
@@ -135,7 +135,7 @@ def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any]]:
         raise ExportError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from None
     if record is None:
         raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")
-    return content, record
+    return content, complete_record(record)
 
 
 def onnx_session(content: bytes, threads: int) -> Any:

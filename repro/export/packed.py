@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repro.config.options import Problems, check
+from repro.config import complete_spec
 from repro.config.registry import DATASETS, QUANTIZERS
-from repro.config.schema import SPEC
 from repro.data.types import Shape
 from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
@@ -48,13 +47,11 @@ class PackedModel:
 
     Attributes:
         model: In evaluation mode, channels last, with a ``PackedQuantizer`` in each quantised layer.
-        record: The run's record without its ``layers``.
-        spec: The record's experiment with the defaults of options that are newer than it.
+        record: The run's record without its ``layers``; its ``spec`` is complete.
     """
 
     model: nn.Module
     record: Mapping[str, Any]
-    spec: Mapping[str, Any]
 
 
 def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
@@ -101,16 +98,20 @@ def load_packed(path: str | Path) -> PackedModel:
     """
     tensors, metadata = _read(Path(path))
     try:
-        record = metadata["record"]
-        spec = complete_spec(record["spec"])
-        model = build_model(spec, record["data"]["classes"], recorded_shape(record))
+        record = complete_record(metadata["record"])
+        model = build_model(record["spec"], record["data"]["classes"], recorded_shape(record))
         _fill(model, tensors, metadata["layers"])
     except ReproError as error:
         raise ExportError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ExportError(f"{path}: its metadata and its weights do not fit ({error}); export the run again") from None
     model.to(memory_format=torch.channels_last)
-    return PackedModel(model.eval(), record, spec)
+    return PackedModel(model.eval(), record)
+
+
+def complete_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a file's metadata hold it, its spec completed."""
+    return {**record, "spec": complete_spec(record["spec"])}
 
 
 def payload_bytes(content: bytes) -> int:
@@ -168,19 +169,6 @@ def check_range(name: str, codes: Tensor, bits: int) -> None:
     least, most = code_range(bits)
     if low < least or high > most:
         raise ExportError(f"layer {name}: codes {low} to {high} do not fit {bits} bits")
-
-
-def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's experiment, checked, with the defaults of options that it is too old to know.
-
-    Raises:
-        ExportError: If it is no experiment of this suite.
-    """
-    problems = Problems()
-    complete: dict[str, Any] = check(SPEC, spec, "spec", problems)
-    if problems.lines:
-        raise ExportError("; ".join(problems.lines))
-    return complete
 
 
 def _refresh(model: nn.Module, image_shape: Shape) -> None:

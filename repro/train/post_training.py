@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repro.config import CORE_VERSION, Run
+from repro.config.spec import split_options
 from repro.data import ImageData
 from repro.data.augment import normalize
 from repro.errors import ReproError
@@ -18,7 +19,6 @@ from repro.ptq import quantize_model
 from repro.ptq.calibration import CALIBRATION_IMAGES
 from repro.quant import quant_layers
 from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_record
-from repro.train.build import split_options
 from repro.train.checkpoint import save_weights
 from repro.train.device import choose_device, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded

@@ -2,11 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from repro.config import Spec
 from repro.config.registry import DATASETS, RGB_32
 from repro.data import ImageData, Split
 from repro.data.types import Shape
@@ -17,7 +16,7 @@ WARM_UP_STEPS = 2
 TIMED_STEPS = 6
 
 
-def probe_rates(spec: Mapping[str, Any], threads: int, device_name: str = "auto") -> dict[str, float]:
+def probe_rates(spec: Spec, threads: int, device_name: str = "auto") -> dict[str, float]:
     """Seconds an image of training and of evaluation, with the run's own model and arithmetic.
 
     Args:

@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from repro.config.registry import OPTIMIZERS, SCHEDULES
+from repro.config.spec import Spec, split_options
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
 from repro.models.dropout import share_generator
 from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
-from repro.train.build import build_model, split_options
+from repro.train.build import build_model
 from repro.train.device import autocast, set_matmul_precision
 from repro.train.graph import StepGraph
 from repro.train.seeds import derive_seed
@@ -44,7 +45,7 @@ class Trainer:
         steps_done: Completed steps of the epoch under way; 0 between epochs.
     """
 
-    def __init__(self, spec: Mapping[str, Any], seed: int, data: ImageData, device: torch.device) -> None:
+    def __init__(self, spec: Spec, seed: int, data: ImageData, device: torch.device) -> None:
         """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
         self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))

@@ -81,7 +81,7 @@ def test_every_method_comes_back_bit_for_bit_or_refuses(built, images, tmp_path,
     again = load_packed(path)
     with torch.no_grad():
         assert torch.equal(again.model(images), expected)
-    assert again.spec == record["spec"]
+    assert again.record["spec"] == record["spec"]
     before, after = quant_layers(model), quant_layers(again.model)
     assert [count_levels(layer) for layer in before.values()] == [count_levels(layer) for layer in after.values()]
     state, restored = model.state_dict(), again.model.state_dict()
