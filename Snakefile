@@ -26,7 +26,8 @@ rule all:
         [*RECORDS, PAGE, SYNCED],
 
 
-# A run's identity is in its path: an edited setting retrains, a touched file never. Only PTQ has an input, weights.
+# A run's identity is in its path: an edited setting retrains, a touched file never. Only a run
+# that quantises another one's weights or starts from them has an input.
 rule train:
     input:
         ancient(lambda job: PLAN.weights_before(PLAN.run(job.experiment, int(job.seed)))),

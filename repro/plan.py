@@ -91,7 +91,7 @@ def _shared(run: Run, before: list[RunStatus], results: Path) -> int:
 
 
 def _weights_to_restore(plan: Plan, to_make: list[Run], results: Path) -> set[str]:
-    """Keys of the runs whose weights some PTQ run to be made takes, and which are not here."""
+    """Keys of the runs whose weights some run to be made takes, and which are not here."""
     sources = [source for run in to_make if (source := plan.source(run)) is not None]
     return {source.key for source in sources if not source.weights_path(results).exists()}
 

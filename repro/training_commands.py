@@ -23,12 +23,13 @@ def train(arguments: argparse.Namespace, config: Config) -> int:
     from repro.train import quantize_run, train_together
 
     session = _Session(arguments, config, plan)
-    trainings = [run for run in runs if plan.source(run) is None]
+    trainings = [run for run in runs if run.epochs_to_train]
+    trainings.sort(key=lambda run: plan.source(run) is not None)  # those that start from others' weights come last
     for run, result in train_together(trainings, session.settings, arguments.at_once):
         session.ended(run, result)
     for run in runs:
         source = plan.source(run)
-        if source is not None and not session.stop.requested():
+        if source is not None and not run.epochs_to_train and not session.stop.requested():
             try:
                 session.ended(run, quantize_run(run, source, session.settings(run)))
             except ReproError as error:
@@ -43,7 +44,8 @@ def make_weights(arguments: argparse.Namespace, config: Config) -> int:
 
     session = _Session(arguments, config, plan)
     for run in runs:
-        source = plan.source(run) or run
+        source = None if run.epochs_to_train else plan.source(run)
+        source = source or run
         try:
             print(restore_weights(source, session.settings(source)))
         except (ReproError, Interrupted) as error:

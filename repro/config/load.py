@@ -156,6 +156,9 @@ def _build(raw: Any, problems: Problems) -> Config | None:
     if problems.lines:
         return None
     _check_scales(experiments, scales, problems)  # type: ignore[arg-type]
+    _check_starts(experiments, scales, problems)  # type: ignore[arg-type]
+    if problems.lines:
+        return None
     _check_post_training(experiments, scales, problems)  # type: ignore[arg-type]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
@@ -197,6 +200,36 @@ def _check_scales(experiments: Mapping[str, Experiment], scales: Iterable[str], 
         for scale in experiment.scales or ():
             if scale not in known:
                 problems.unknown(f"experiments.{name}.scales", scale, known, what="scale")
+
+
+def _check_starts(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:
+    """Whoever starts from an experiment's weights needs one that trains the same network in FP32 wherever it runs."""
+    for name, experiment in experiments.items():
+        start, path = experiment.settings["start_from"], f"experiments.{name}.start_from"
+        if start is None:
+            continue
+        source = experiments.get(start)
+        if source is None:
+            problems.unknown(path, start, list(experiments), what="experiment")
+            continue
+        alone = [scale for scale in scales if experiment.takes_part(scale) and not source.takes_part(scale)]
+        if _starts_from_itself(name, experiments):
+            problems.add(path, f"{name} starts, in the end, from itself")
+        elif any(source.settings[kind]["name"] != "none" for kind in ("quantizer", "activation_quantizer", "ptq")):
+            problems.add(path, f"{start} is quantised: start from an experiment that trains in FP32")
+        elif any(source.settings[key] != experiment.settings[key] for key in ("model", "dataset")):
+            problems.add(path, f"{start} has another model or other data; give both the same")
+        elif alone:
+            problems.add(path, f"{start} takes no part at scale {', '.join(alone)}")
+
+
+def _starts_from_itself(name: str, experiments: Mapping[str, Experiment]) -> bool:
+    seen: list[str] = []
+    following: str | None = name
+    while following is not None and following in experiments and following not in seen:
+        seen.append(following)
+        following = experiments[following].settings["start_from"]
+    return following in seen
 
 
 def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:

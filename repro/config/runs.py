@@ -64,6 +64,7 @@ class Run:
 def resolve_spec(experiment: Experiment, scale: Scale) -> Spec:
     """The experiment's settings with the scale's overrides applied.
 
+    ``start_from`` still is the name of an experiment: ``Plan`` puts that one's identity in its place.
     Epochs are rounded to the nearest whole number, at least one; options counted
     in epochs (a schedule's T_max) shrink by the same ratio as the epochs did, so
     that the schedule keeps its shape.
@@ -121,11 +122,18 @@ class Plan:
         self.config = config
         self.scale = get_scale(config, scale)
         self.experiments = [e for e in config.experiments.values() if e.takes_part(self.scale.name)]
-        self._specs = {e.name: resolve_spec(e, self.scale) for e in self.experiments}
+        self._specs = {e.name: self._resolve(e) for e in self.experiments}
         self._hashes = {name: hash_spec(spec) for name, spec in self._specs.items()}
         self._owners: dict[str, str] = {}
         for name, spec_hash in self._hashes.items():
             self._owners.setdefault(spec_hash, name)
+
+    def _resolve(self, experiment: Experiment) -> Spec:
+        """Its spec, in which the run that it starts from is named by what it is, not by what it is called."""
+        spec = resolve_spec(experiment, self.scale)
+        if spec["start_from"] is not None:
+            spec["start_from"] = hash_spec(self._resolve(self.config.experiments[spec["start_from"]]))
+        return spec
 
     def runs(self, experiment: str) -> list[Run]:
         """The runs that serve an experiment, one a seed of the scale.
@@ -164,16 +172,17 @@ class Plan:
         return ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
 
     def source(self, run: Run) -> Run | None:
-        """The FP32 run whose weights a PTQ run quantises; ``None`` for a training."""
+        """The run whose weights another one takes: to quantise them, or to start from; ``None`` for any other."""
         if run.spec["ptq"]["name"] == "none":
-            return None
+            start = run.spec["start_from"]
+            return None if start is None else self.run(self._owners[start], run.seed)
         spec_hash = hash_spec({**run.spec, "ptq": {"name": "none"}})
         return self.run(self._owners[spec_hash], run.seed)  # `load_config` has seen to it that there is one
 
     def weights_before(self, run: Run, results: str | Path = "results") -> list[str]:
-        """Files that the workflow makes before ``run``: the weights that a PTQ run takes.
+        """Files that the workflow makes before ``run``: the weights that it quantises or starts from.
 
-        None where its record stands and they are gone: Snakemake would make every PTQ record again as soon as
+        None where its record stands and they are gone: Snakemake would make every such record again as soon as
         a new one asks for the weights.
         """
         source = self.source(run)

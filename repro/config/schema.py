@@ -29,6 +29,8 @@ SPEC = Section(
             }
         ),
         "model": Choice(MODELS),
+        # An experiment, from whose last weights the training starts; in a run's spec the hash of that run's spec
+        "start_from": Option(str, nullable=True, default=None),
         "quantizer": Choice(QUANTIZERS, optional=True),
         "activation_quantizer": Choice(ACTIVATION_QUANTIZERS, optional=True, default={"name": NONE}),
         "quantized_layers": Option(str, choices=("all", "inner"), default="all"),

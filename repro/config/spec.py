@@ -29,6 +29,7 @@ class Spec(TypedDict):
 
     dataset: DatasetSpec
     model: Chosen
+    start_from: str | None
     quantizer: Chosen
     activation_quantizer: Chosen
     quantized_layers: str

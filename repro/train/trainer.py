@@ -45,11 +45,21 @@ class Trainer:
         steps_done: Completed steps of the epoch under way; 0 between epochs.
     """
 
-    def __init__(self, spec: Spec, seed: int, data: ImageData, device: torch.device) -> None:
-        """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        data: ImageData,
+        device: torch.device,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device.
+
+        ``weights`` are those that a run with ``start_from`` begins with, before its quantisers are attached.
+        """
         self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))
-        self.model = build_model(spec, data.classes, data.image_shape)
+        self.model = build_model(spec, data.classes, data.image_shape, weights)
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._generator = torch.Generator(device)
         share_generator(self.model, self._generator)
