@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.config import Plan, Run, Spec
+from repro.config.options import NONE
 from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
@@ -133,9 +134,12 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
 
 
 def _setting(spec: Spec, threads: int) -> str:
-    """What an image's time depends on, as far as it matters: model, arithmetic, threads, quantised or not."""
-    quantized = spec["quantizer"]["name"] != "none"
-    return f"{dict(spec['model'])} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
+    """What an image's time depends on: model, quantisers, optimiser and clips by name, arithmetic and threads."""
+    kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
+    names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
+    clipped = spec["gradient_clip"] is not None
+    layers = spec["quantized_layers"] if names["quantizer"] != NONE else ""
+    return f"{dict(spec['model'])} {names} {layers} {clipped} {spec['precision']} {threads} {spec['batch_size']}"
 
 
 def _recorded_rates(results: Path) -> dict[str, float]:
