@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.config import Plan, Run, Spec
+from repro.config.options import NONE
 from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
@@ -133,10 +134,13 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
 
 
 def _setting(spec: Spec, threads: int) -> str:
-    """What an image's time depends on, as far as it matters: model, its size, arithmetic, threads, quantised or not."""
-    quantized = spec["quantizer"]["name"] != "none"
-    shape = DATASETS[spec["dataset"]["name"]].image_shape
-    return f"{dict(spec['model'])} {shape} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
+    """What an image's time depends on: its size, model, quantisers, optimiser and clips by name, arithmetic, threads."""
+    kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
+    names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
+    clipped, shape = spec["gradient_clip"] is not None, DATASETS[spec["dataset"]["name"]].image_shape
+    layers = spec["quantized_layers"] if names["quantizer"] != NONE else ""
+    setting = (dict(spec["model"]), shape, names, layers, clipped, spec["precision"], threads, spec["batch_size"])
+    return " ".join(map(str, setting))
 
 
 def _recorded_rates(results: Path) -> dict[str, float]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from repro.config.options import Option, Problems, check, merge
+from repro.config.options import NONE, Option, Problems, check, merge
+from repro.config.registry import QUANTIZERS
 from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
 from repro.config.spec import Spec
 from repro.errors import ReproError
@@ -160,6 +161,7 @@ def _build(raw: Any, problems: Problems) -> Config | None:
     if problems.lines:
         return None
     _check_post_training(experiments, scales, problems)  # type: ignore[arg-type]
+    _check_inputs(experiments, problems)  # type: ignore[arg-type]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
 
@@ -248,6 +250,18 @@ def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable
             where = f" at scale {', '.join(alone)}" if sources else ""
             problems.add(
                 f"{path}.ptq", f"no experiment trains its network{where}: add one of the same settings without ptq"
+            )
+
+
+def _check_inputs(experiments: Mapping[str, Experiment], problems: Problems) -> None:
+    """A method that quantises inputs itself would lose that to an activation quantiser."""
+    for name, experiment in experiments.items():
+        settings = experiment.settings
+        weights, inputs = settings["quantizer"]["name"], settings["activation_quantizer"]["name"]
+        if NONE not in (weights, inputs) and QUANTIZERS[weights].input_bits is not None:
+            problems.add(
+                f"experiments.{name}.activation_quantizer",
+                f"{weights} quantises the inputs itself: give this experiment `activation_quantizer: none`",
             )
 
 

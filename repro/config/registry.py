@@ -6,7 +6,9 @@ is used, so that ``snakemake -n`` and the report answer without torch. The tests
 its code, and every method to the contract of its kind.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from repro.config.options import Method, Option
 
@@ -64,22 +66,35 @@ MODELS: dict[str, Method] = {
     "vgg_small": Method("repro.models.vgg_small:VGGSmall", width=replace(WIDTH, default=1.0)),
 }
 
+
+class Quantizer(Method):
+    """A weight quantiser.
+
+    Attributes:
+        input_bits: Bits of the layers' inputs, where the method quantises them itself and takes no other for them.
+    """
+
+    def __init__(self, code: str | Callable[..., Any], /, input_bits: int | None = None, **options: Option) -> None:
+        super().__init__(code, **options)
+        self.input_bits = input_bits
+
+
 # (initial weight) -> repro.quant.base.WeightQuantizer
-QUANTIZERS: dict[str, Method] = {
-    "absmax": Method("repro.quant.uniform:AbsmaxQuantizer", bit_width=BITS),
-    "absmax_fixed": Method("repro.quant.uniform:FixedClipQuantizer", bit_width=BITS, clip=POSITIVE),
-    "absmax_global": Method("repro.quant.uniform:GlobalAbsmaxQuantizer", bit_width=BITS),
-    "absmax_initial": Method("repro.quant.uniform:InitialAbsmaxQuantizer", bit_width=BITS),
-    "dorefa": Method("repro.quant.dorefa:DorefaQuantizer", bit_width=BITS),
-    "fp4_e2m1": Method("repro.quant.float_formats:E2M1Quantizer"),
-    "fp8_e4m3": Method("repro.quant.float_formats:E4M3Quantizer"),
-    "fp8_e5m2": Method("repro.quant.float_formats:E5M2Quantizer"),
-    "int4_radix4": Method("repro.quant.radix4:Int4Radix4Quantizer"),
-    "int8_qat": Method("repro.quant.int8_qat:Int8QatQuantizer"),
-    "lsq": Method("repro.quant.lsq:LsqQuantizer", bit_width=BITS),
-    "nf4": Method("repro.quant.block:NF4Quantizer"),
-    "ternary": Method("repro.quant.uniform:TernaryQuantizer"),
-    "wage": Method("repro.quant.uniform:WageQuantizer", bit_width=BITS),
+QUANTIZERS: dict[str, Quantizer] = {
+    "absmax": Quantizer("repro.quant.uniform:AbsmaxQuantizer", bit_width=BITS),
+    "absmax_fixed": Quantizer("repro.quant.uniform:FixedClipQuantizer", bit_width=BITS, clip=POSITIVE),
+    "absmax_global": Quantizer("repro.quant.uniform:GlobalAbsmaxQuantizer", bit_width=BITS),
+    "absmax_initial": Quantizer("repro.quant.uniform:InitialAbsmaxQuantizer", bit_width=BITS),
+    "dorefa": Quantizer("repro.quant.dorefa:DorefaQuantizer", bit_width=BITS),
+    "fp4_e2m1": Quantizer("repro.quant.float_formats:E2M1Quantizer"),
+    "fp8_e4m3": Quantizer("repro.quant.float_formats:E4M3Quantizer"),
+    "fp8_e5m2": Quantizer("repro.quant.float_formats:E5M2Quantizer"),
+    "int4_radix4": Quantizer("repro.quant.radix4:Int4Radix4Quantizer"),
+    "int8_qat": Quantizer("repro.quant.int8_qat:Int8QatQuantizer", input_bits=8),
+    "lsq": Quantizer("repro.quant.lsq:LsqQuantizer", bit_width=BITS),
+    "nf4": Quantizer("repro.quant.block:NF4Quantizer"),
+    "ternary": Quantizer("repro.quant.uniform:TernaryQuantizer"),
+    "wage": Quantizer("repro.quant.uniform:WageQuantizer", bit_width=BITS),
 }
 
 # () -> repro.quant.activations.ActivationQuantizer

@@ -23,7 +23,7 @@ def cosine(completed_epochs: float, t_max: float) -> float:
     """0.5 (1 + cos(pi t / T_max)): 0 at t = T_max and, run on, back up the same cosine.
 
     With T_max = 100 over 150 epochs this is what the authors' logs show and
-    what the paper calls warm restarts (evidence, point 1).
+    what the paper calls warm restarts (``repro/paper/authors_log_*.csv``).
     """
     return 0.5 * (1 + math.cos(math.pi * completed_epochs / t_max))
 

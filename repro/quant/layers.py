@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.config.registry import ACTIVATION_QUANTIZERS, QUANTIZERS
+from repro.errors import ReproError
 from repro.kernels import product
 from repro.quant.base import WeightQuantizer
 from repro.quant.radix4 import two_phase
@@ -122,11 +123,16 @@ def attach_activation_quantizers(model: nn.Module, name: str, *, only: str = "al
         name: A key of ``ACTIVATION_QUANTIZERS``, or ``none``.
         only: ``all``, or ``inner`` to leave the last layer's input in FP32 too.
         **options: The method's options.
+
+    Raises:
+        ReproError: If the weight quantiser has equipped the inputs itself.
     """
     if name == "none":
         return
     first = next(iter(quant_layers(model).values()))
     for layer in _chosen_layers(model, only):
+        if layer.input_quantizer is not None:
+            raise ReproError(f"activation quantiser {name}: the weight quantiser quantises the layers' inputs itself")
         if layer is not first:
             layer.input_quantizer = ACTIVATION_QUANTIZERS[name](**options).to(layer.weight.device)
 

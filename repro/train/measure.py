@@ -72,7 +72,7 @@ def _describe_layer(name: str, layer: QuantLayer) -> dict[str, Any]:
 def model_sizes(model: nn.Module) -> dict[str, int]:
     """Bytes in FP32, by the paper's count (table VI), and as a file that really holds the codes.
 
-    The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
+    The paper counts every parameter at the weights' bit width and no scales (table VI). Packed
     are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
     parameters and statistics (its step counter too, 8 bytes each), every scale of the quantised layers'
     weights, and what the quantisers of inputs hold (a learned step or clip).

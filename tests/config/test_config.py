@@ -187,6 +187,7 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("experiments.ptq4_cifar10.fixed_epochs", True, "ptq4_cifar10.ptq: no experiment trains its network"),
         ("experiments.main_cifar10.ptq", {"name": "mse", "bit_width": 4}, "main_cifar10.ptq: quantises a network"),
         ("experiments.main_cifar10.group", "weights", "cannot name a target"),
+        ("experiments.qat8_cifar10.activation_quantizer", {"name": "lsq", "bit_width": 4}, "quantises the inputs"),
         ("experiments.nf4_cifar10.scales", ["papr"], "nf4_cifar10.scales: unknown scale 'papr'; did you mean 'paper'?"),
         ("experiments.nf4_cifar10.scales", [], "expected a list of at least one"),
         ("experiments.nf4_cifar10.scales", "paper", "expected a list of at least one"),

@@ -108,7 +108,7 @@ def test_a_method_from_outside_is_its_code_and_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     bits, positive = registry.BITS, registry.POSITIVE
     lines: dict[str, tuple[str, Method]] = {
-        "QUANTIZERS": ("percentile", Method("of_a_user:Percentile", bit_width=bits, percentile=positive)),
+        "QUANTIZERS": ("percentile", registry.Quantizer("of_a_user:Percentile", bit_width=bits, percentile=positive)),
         "MODELS": ("pool_net", Method("of_a_user:pool_net", width=positive, channels=bits)),
         "OPTIMIZERS": ("plain_sgd", Method("of_a_user:plain_sgd", learning_rate=positive, momentum=registry.SHARE)),
         "SCHEDULES": ("halving", Method("of_a_user:halving", every=registry.EPOCHS)),

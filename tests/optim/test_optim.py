@@ -16,7 +16,7 @@ from repro.optim import WeightClip, clip_gradients
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_as_run_schedule_gives_the_authors_rates(dataset: str) -> None:
-    """Evidence, point 1: cosine with T_max 100 run on to epoch 150, in both logs."""
+    """Cosine with T_max 100 run on to epoch 150, in both logs."""
     text = resources.files("repro.paper").joinpath(f"authors_log_{dataset}.csv").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     rows = list(csv.DictReader(lines))

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from repro.config.options import Method
-from repro.config.registry import BITS, QUANTIZERS
+from repro.config.registry import BITS, QUANTIZERS, Quantizer
 from repro.config.schema import SPEC
 from repro.models import VGG
 from repro.quant import (
@@ -74,7 +73,7 @@ class ClaimsInvariance(InitialAbsmaxQuantizer):
 )
 def test_contract_catches(bad: type, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that breaks one promise does not pass once it is registered."""
-    monkeypatch.setitem(QUANTIZERS, "bad", Method(bad, bit_width=BITS))
+    monkeypatch.setitem(QUANTIZERS, "bad", Quantizer(bad, bit_width=BITS))
     with pytest.raises(pytest.fail.Exception, match=broken):
         check_weight_quantizer("bad")
 
