@@ -1,4 +1,4 @@
-"""Every experiment of the configured scale, then MLflow and the report."""
+"""Every experiment of the configured scale that runs by default, then MLflow and the report."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from repro.plan import has_gpu, slots
 from repro.records import find_records
 
 PLAN = Plan(load_config("config.yaml", overrides=config))
-RECORDS = [str(run.record_path()) for run in PLAN]
+RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
 PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
 shell.prefix(f'set -euo pipefail; repro() {{{{ {shlex.quote(sys.executable)} -m repro "$@"; }}}}; ')

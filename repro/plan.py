@@ -44,7 +44,7 @@ class PlannedRun:
 
 
 def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
-    """Every run of the plan's scale with its state and cost.
+    """Every run that the plan's scale asks for by default, with its state and cost.
 
     An epoch's time comes from records that this kind of processor made with the same model,
     arithmetic and threads, and where there is none, or a GPU, from ``probe``, once a setting.
@@ -57,7 +57,8 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
     recorded = {} if has_gpu() else _recorded_rates(results)
     probed: dict[str, Mapping[str, float]] = {}
     planned = []
-    entries = scale_status(plan, results)
+    by_default = {run.key for run in plan.default_runs}
+    entries = [entry for entry in scale_status(plan, results) if entry.run.key in by_default]
     wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
     before: list[RunStatus] = []
     for entry in entries:
@@ -134,7 +135,7 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
 
 
 def _setting(spec: Spec, threads: int) -> str:
-    """What an image's time depends on: its size, model, quantisers, optimiser and clips by name, arithmetic, threads."""
+    """What an image's time depends on: size, model, quantisers, optimiser and clips by name, arithmetic and threads."""
     kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
     names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
     clipped, shape = spec["gradient_clip"] is not None, DATASETS[spec["dataset"]["name"]].image_shape

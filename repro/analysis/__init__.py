@@ -4,6 +4,7 @@ from repro.analysis.architecture import Architecture
 from repro.analysis.equivalence import Equivalence, equivalence
 from repro.analysis.evidence import Evidence, load_evidence, scale_order
 from repro.analysis.levels import LevelRange, level_range, map_epochs
+from repro.analysis.published import compare_published
 from repro.analysis.stats import Estimate, estimate, holm, paired_difference, paired_p_value
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "LevelRange",
+    "compare_published",
     "equivalence",
     "estimate",
     "holm",

@@ -53,6 +53,7 @@ class Experiment:
         title: How the report names it.
         fixed_epochs: A scale does not shorten it.
         scales: Names of the scales in which it takes part; ``None`` is all of them.
+        by_default: It runs when nothing is named: in the workflow's default job, and with ``train all``.
         settings: Checked settings complete.
     """
 
@@ -61,6 +62,7 @@ class Experiment:
     title: str
     fixed_epochs: bool
     scales: tuple[str, ...] | None
+    by_default: bool
     settings: Spec
 
     def takes_part(self, scale: str) -> bool:

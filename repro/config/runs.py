@@ -200,6 +200,12 @@ class Plan:
         names = [e.name for e in self.experiments if e.group == group]
         return list({run.key: run for name in names for run in self.runs(name)}.values())
 
+    @property
+    def default_runs(self) -> list[Run]:
+        """Runs that an experiment asks for by default, each once."""
+        names = [e.name for e in self.experiments if e.by_default]
+        return list({run.key: run for name in names for run in self.runs(name)}.values())
+
     def __iter__(self) -> Iterator[Run]:
         """Every run of the scale, each once."""
         seen = {run.key: run for name in self._specs for run in self.runs(name)}

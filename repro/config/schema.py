@@ -51,6 +51,7 @@ ABOUT: Mapping[str, Node] = {
     "title": Option(str),
     "fixed_epochs": Option(bool, default=False),
     "scales": Option(str, length=-1, nullable=True, default=None),
+    "by_default": Option(bool, default=True),
 }
 
 EXPERIMENT = Section({**ABOUT, **SPEC.fields})
