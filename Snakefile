@@ -4,7 +4,7 @@ import shlex
 import sys
 
 from repro.config import Plan, load_config
-from repro.plan import has_gpu, slots
+from repro.costs import has_gpu, slots
 from repro.records import find_records
 
 PLAN = Plan(load_config("config.yaml", overrides=config))

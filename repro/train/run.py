@@ -126,7 +126,7 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
     with only_writer(directory):
         record = finished_record(run, settings.results)
         if record is None:
-            record = yield from _Session(run, settings, directory).train()
+            record = yield from _Training(run, settings, directory).train()
         return record
 
 
@@ -162,7 +162,7 @@ def only_writer(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-class _Session:
+class _Training:
     """One process's share of one run."""
 
     def __init__(self, run: Run, settings: Settings, directory: Path) -> None:

@@ -73,7 +73,7 @@ def test_quantised_activations_are_another_recipe_and_ptq_another_quantiser(fact
     edit(plain, spec={"ptq": {"name": "mse", "bit_width": 3}})
     edit(
         factory.write("main_cifar10"),
-        spec={"activation_quantizer": {"name": "pact", "bit_width": 4, "initial_clip": 10.0}},
+        spec={"activation_quantizer": {"name": "lsq", "bit_width": 4}},
     )
     factory.write("main_cifar10", seed=1)
     runs = load(factory).runs.drop_duplicates("path").set_index(["experiment", "seed"])

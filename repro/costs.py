@@ -24,7 +24,7 @@ Probe = Callable[[Run], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class RunCost:
     """One run and what it still costs.
 
     Attributes:
@@ -43,7 +43,7 @@ class PlannedRun:
     source: str
 
 
-def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
+def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
     """Every run that the plan's scale asks for by default, with its state and cost.
 
     An epoch's time comes from records that this kind of processor made with the same model,
@@ -56,7 +56,7 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
     """
     recorded = {} if has_gpu() else _recorded_rates(results)
     probed: dict[str, Mapping[str, float]] = {}
-    planned = []
+    costs = []
     by_default = {run.key for run in plan.default_runs}
     entries = [entry for entry in scale_status(plan, results) if entry.run.key in by_default]
     wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
@@ -66,7 +66,7 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
         if run.key in wanted and entry.state in ENDED:
             entry, left = replace(entry, state=NO_WEIGHTS), run.epochs_to_train
         if entry.state in ENDED:
-            planned.append(PlannedRun(run, entry.state, 0, 0.0, "cached"))
+            costs.append(RunCost(run, entry.state, 0, 0.0, "cached"))
             continue
         if entry.state == NOT_STARTED:
             left -= _shared(run, before, results)
@@ -81,12 +81,12 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
                 probed[key] = probe(run)
             rates = probed[key]
             seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
-        planned.append(PlannedRun(run, entry.state, left, START_SECONDS + seconds, source))
-    return planned
+        costs.append(RunCost(run, entry.state, left, START_SECONDS + seconds, source))
+    return costs
 
 
 def _shared(run: Run, before: list[RunStatus], results: Path) -> int:
-    """First epochs of a run that lie in a snapshot, or will when the runs planned before it have trained."""
+    """First epochs of a run that lie in a snapshot, or will when the runs before it have trained."""
     kept = [epochs for epochs, _ in snapshots_of(run, results)][:1]
     others = [(entry, shared_epochs(run.spec, entry.run.spec)) for entry in before if entry.run.seed == run.seed]
     return max([*kept, *(shared for entry, shared in others if entry.epoch < shared)], default=0)
@@ -103,9 +103,9 @@ def slots(threads: int, cores: int | None) -> int:
     return threads * -(-(cores or 1) // available_cores())
 
 
-def wall_seconds(planned: list[PlannedRun], cores: int | None = None) -> float:
+def wall_seconds(costs: list[RunCost], cores: int | None = None) -> float:
     """Estimated wall time of all runs, as many at once as have a core for each of their threads."""
-    to_train = [entry for entry in planned if entry.seconds]
+    to_train = [entry for entry in costs if entry.seconds]
     if not to_train:
         return 0.0
     threads = max(entry.run.torch_threads for entry in to_train)
