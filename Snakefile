@@ -1,12 +1,12 @@
-"""Every experiment of the configured scale, then MLflow and the report."""
+"""Every experiment of the configured scale that runs by default, then MLflow and the report."""
 
 from repro.config import Plan, load_config
+from repro.costs import has_gpu, slots
 from repro.forking import workflow_command
-from repro.plan import has_gpu, slots
 from repro.records import find_records
 
 PLAN = Plan(load_config("config.yaml", overrides=config))
-RECORDS = [str(run.record_path()) for run in PLAN]
+RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
 PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
 shell.prefix(f'set -euo pipefail; repro() {{{{ {workflow_command(workflow.is_main_process)} "$@"; }}}}; ')
@@ -24,7 +24,8 @@ rule all:
         [*RECORDS, PAGE, SYNCED],
 
 
-# A run's identity is in its path: an edited setting retrains, a touched file never. Only PTQ has an input, weights.
+# A run's identity is in its path: an edited setting retrains, a touched file never. Only a run
+# that quantises another one's weights or starts from them has an input.
 rule train:
     input:
         ancient(lambda job: PLAN.weights_before(PLAN.run(job.experiment, int(job.seed)))),

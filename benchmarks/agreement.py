@@ -16,6 +16,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.cpu import CPU, spec_of
+from repro.config import Spec
 from repro.data import ImageData, load_dataset
 from repro.train import Trainer
 from repro.train.device import set_arithmetic
@@ -25,9 +26,7 @@ from tests.train.plain_loop import PlainLoop
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def core_losses(
-    spec: dict[str, Any], data: ImageData, dtype: torch.dtype, steps: int
-) -> tuple[list[float], Any, Batches]:
+def core_losses(spec: Spec, data: ImageData, dtype: torch.dtype, steps: int) -> tuple[list[float], Any, Batches]:
     """The core's loss of each step, the weights it started from, and its batches."""
     trainer = Trainer(spec, 0, data, CPU)
     trainer.model.to(dtype)

@@ -22,7 +22,7 @@ from tabulate import tabulate
 from benchmarks.parts import OVERHEAD, epoch_parts
 from benchmarks.variants import ceiling, core, plain_loop, repeat
 from benchmarks.workers import Worker
-from repro.config import Plan, load_config
+from repro.config import Plan, Spec, load_config
 from repro.data import load_dataset
 from repro.kernels import library
 from repro.kernels.library import SWITCH
@@ -56,7 +56,7 @@ RATIOS = {
 }
 
 
-def spec_of(experiment: str, precision: str) -> dict[str, Any]:
+def spec_of(experiment: str, precision: str) -> Spec:
     """The paper's experiment in an arithmetic."""
     plan = Plan(load_config(Path(__file__).parent.parent / "config.yaml"), "paper")
     return {**plan.run(experiment, 0).spec, "precision": precision}

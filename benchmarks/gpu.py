@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.clock import now
 from benchmarks.variants import Block, ceiling, core, repeat
-from repro.config import Plan, load_config
+from repro.config import Plan, Spec, load_config
 from repro.data import DataError, load_dataset
 from repro.train import Trainer
 from repro.train.checkpoint import Checkpoint, CheckpointWriter
@@ -59,7 +59,7 @@ class Bench:
         """Those that the device has."""
         return [name for name in names if name != "tf32" or self.device.type == "cuda"]
 
-    def spec(self, experiment: str, precision: str) -> dict[str, Any]:
+    def spec(self, experiment: str, precision: str) -> Spec:
         """The paper's experiment at this width in an arithmetic."""
         spec = Plan(CONFIG, "paper").run(experiment, 0).spec
         return {**spec, "precision": precision, "model": {**spec["model"], "width": self.width}}
@@ -162,7 +162,7 @@ def between_epochs(bench: Bench) -> dict[str, float]:
 def projected(rates: dict[str, float], together: dict[int, float], between: dict[str, float]) -> dict[str, float]:
     """Seconds of the paper's main run, and of all its experiments with 3 seeds, each run once."""
     runs = list(Plan(CONFIG, "paper"))
-    epochs = sum(run.spec["epochs"] for run in runs if "ptq" not in run.spec or run.spec["ptq"]["name"] == "none")
+    epochs = sum(run.epochs_to_train for run in runs)
     overhead = sum(between.values())
     best = max(together, key=lambda count: together[count])
     return {

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from repro.config import Plan, load_config
+from repro.config import Plan, Spec, load_config
 from repro.data import load_dataset
 from repro.records.environment import describe_environment
 from repro.train import Interrupted, Trainer
@@ -43,8 +43,8 @@ def first_losses(steps: int, batch: int, threads: int, weights: Path | None = No
     Returns:
         ``losses`` (nats, one a step), ``seconds`` a step, a digest of the initial weights, and what it ran on.
     """
-    spec = {**Plan(load_config(Path(__file__).parent.parent / "config.yaml"), SCALE).run(EXPERIMENT, 0).spec}
-    spec["batch_size"] = batch
+    plan = Plan(load_config(Path(__file__).parent.parent / "config.yaml"), SCALE)
+    spec: Spec = {**plan.run(EXPERIMENT, 0).spec, "batch_size": batch}
     set_arithmetic(torch.device("cpu"), threads, "fp32")
     trainer = Trainer(spec, 0, load_dataset("cifar10"), torch.device("cpu"))
     if weights is not None and weights.exists():

@@ -1,7 +1,7 @@
 """Where an epoch's time goes: the trainer's own step with a stamp after each part, and what comes once an epoch."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.clock import now
 from repro import optim
+from repro.config import Spec
 from repro.data import ImageData
 from repro.records import write_progress
 from repro.train import Trainer
@@ -26,7 +27,7 @@ OVERHEAD = ("data and augmentation", "optimiser with clips", "metrics", "logging
 class Stamped(Trainer):
     """The trainer, with the seconds of each part of its step in ``seconds``; replays no graph."""
 
-    def __init__(self, spec: Mapping[str, Any], seed: int, data: ImageData, device: torch.device) -> None:
+    def __init__(self, spec: Spec, seed: int, data: ImageData, device: torch.device) -> None:
         """As ``Trainer``."""
         super().__init__(spec, seed, data, device)
         self.seconds: dict[str, list[float]] = {part: [] for part in STEP_PARTS}
@@ -67,7 +68,7 @@ class Stamped(Trainer):
                 self.train_step()
 
 
-def epoch_parts(spec: Mapping[str, Any], data: ImageData, steps: int, rounds: int) -> dict[str, float]:
+def epoch_parts(spec: Spec, data: ImageData, steps: int, rounds: int) -> dict[str, float]:
     """Seconds of an epoch by part: medians over steps and rounds, times the steps of an epoch.
 
     Args:

@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.clock import now
+from repro.config import Spec
 from repro.data import ImageData
 from repro.quant import quant_layers
 from repro.train import Trainer
 from repro.train.build import build_model
 from repro.train.device import autocast
 
-Spec = dict[str, Any]
 Block = Callable[[int], float]  # runs so many steps, gives seconds
 
 
@@ -29,7 +29,7 @@ class ImageObjects(Dataset[tuple[torch.Tensor, int]]):
         self.labels = data.train.labels.tolist()
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=data.crop_padding),
+                transforms.RandomCrop(data.image_shape[1:], padding=data.crop_padding),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(data.mean, data.std),

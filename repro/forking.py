@@ -133,7 +133,7 @@ def serve(listener: socket.socket, address: str, workflow: int) -> None:
 
     process = _describe_process()  # imports add to the environment
 
-    for module in ("repro.cli", "repro.train"):
+    for module in ("repro.cli", "repro.train", *(f"repro.commands.{command}" for command in COMMANDS)):
         importlib.import_module(module)
     gc.freeze()  # what lives now need not be looked at, and so copied, in every fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks here

@@ -24,7 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def example_options(options: Mapping[str, Option]) -> dict[str, object]:
     """Options that any method takes: 4 for whole numbers, 1 for others. A new method needs no edit here."""
-    return {name: 4 if option.kind is int else 1.0 for name, option in options.items()}
+
+    def example(option: Option) -> object:
+        value = {int: 4, bool: False}.get(option.kind, 1.0)
+        return [value] if option.length else value
+
+    return {name: example(option) for name, option in options.items()}
 
 
 def comes_true(condition: Callable[[], bool], seconds: float = 20.0) -> bool:

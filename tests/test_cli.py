@@ -129,6 +129,18 @@ def test_runs_that_share_epochs_train_them_once(folder: Path) -> None:
     assert repro("report", cwd=folder).returncode == 0
 
 
+@pytest.mark.parametrize("arguments", [["data", "digits10"], ["track"]])
+def test_what_needs_no_configuration_reads_none(tmp_path: Path, arguments: list[str]) -> None:
+    result = repro(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_evaluate_reads_no_configuration(tmp_path: Path) -> None:
+    result = repro("evaluate", "absent.safetensors", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "config.yaml" not in result.stderr
+
+
 def test_an_experiment_that_keeps_to_its_scales(folder: Path) -> None:
     config = folder / "config.yaml"
     title = "title: Six epochs (table V)\n"
@@ -148,8 +160,8 @@ def test_unreachable_mlflow_server_stops_nothing_and_the_sync_catches_up(folder:
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("epochs_factor: 0.02", "epochs_factor: 0.03"))
     script = (
-        "import sys\nfrom repro import cli, training_commands\n"
-        "training_commands.LIVE_TRACKING_SECONDS = 0\n"  # so that a run of seconds logs live as one of hours does
+        "import sys\nfrom repro import cli\nfrom repro.commands import training\n"
+        "training.LIVE_TRACKING_SECONDS = 0\n"  # so that a run of seconds logs live as one of hours does
         "sys.exit(cli.main(['train', 'main_cifar10', '--scale', 'smoke']))"
     )
     live = subprocess.run(

@@ -52,7 +52,7 @@ class Evidence:
         repeat_layers: ``layers`` of the repeats.
         planned: One row a run (not an experiment) that a scale asks for or that was found: its status is
             ``completed``, ``diverged`` or ``not run``.
-        stale: Records that serve no experiment, and why.
+        stale: Records that stand in no table, and why.
         unreadable: Record files that cannot be used, and why.
     """
 
@@ -135,7 +135,6 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
             stale.append(_stale_row(run, "no experiment resolves to this hash at this scale"))
         elif match in used and run.row["platform"] not in _platforms(match, used, repeats):
             repeats.append((match, run))
-            stale.append(_stale_row(run, f"repeats the run in {used[match].path} on another machine"))
         elif match in used:
             stale.append(_stale_row(run, f"a second record of the run in {used[match].path}"))
         else:

@@ -1,7 +1,5 @@
 """One record as rows of data frames."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from repro.config.schema import SPEC
+from repro.config.options import NONE
+from repro.config.spec import Spec, hash_spec, quantization
+from repro.config.trajectories import trajectory_hash
 from repro.records import (
     COMPLETED,
     DIVERGED,
@@ -142,8 +142,8 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
         "shared_seconds": (environment.get("shared") or {}).get("wall_seconds", 0.0),
         "torch_threads": environment.get("torch_threads"),
-        "width": record.spec["model"]["width"],
-        "bit_width": _quantization(record.spec).get("bit_width"),
+        "width": record.spec["model"].get("width"),
+        "bit_width": quantization(record.spec).get("bit_width"),
         "epochs": record.spec["epochs"],
         "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),
         "best_epoch_levels_min": layers.loc[layers["epoch"] == best, "levels"].min(),
@@ -191,13 +191,12 @@ def _platform(environment: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in dict.fromkeys(parts) if part)
 
 
-def _recipe(spec: Mapping[str, Any]) -> str:
-    """Runs that differ in nothing but their quantisation have the same, whatever keys the schema had at their time."""
-    rest = {key: value for key, value in spec.items() if key not in ("quantizer", "ptq") and value != _default(key)}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
+def _recipe(spec: Spec) -> str:
+    """Runs that differ in nothing but their quantisation have the same."""
+    return hash_spec({**spec, "quantizer": {"name": NONE}, "ptq": {"name": NONE}})
 
 
-def _trajectory(spec: Mapping[str, Any]) -> str:
+def _trajectory(spec: Spec) -> str:
     """Runs of one seed that have the same can be one training seen at several lengths, so they count as one.
 
     The number of epochs says where a run stops, a restart in place of the rising cosine where it turns off, and PTQ
@@ -205,34 +204,13 @@ def _trajectory(spec: Mapping[str, Any]) -> str:
     dash: runs that differ in it alone are one training too, for as long as their figures are equal.
     """
     lengths = [value for name, value in spec["schedule"].items() if name in ("t_max", "period")]
-    rest = {key: value for key, value in spec.items() if key not in ("epochs", "schedule", "ptq")}
-    told = {key: value for key, value in rest.items() if value != _default(key)}
-    return "-".join(
-        hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:8] for part in (told, lengths)
-    )
+    return f"{trajectory_hash({**spec, 'ptq': {'name': NONE}})}-{'-'.join(map(str, lengths))}"
 
 
-def _default(key: str) -> Any:
-    """A spec key's default, which says nothing about a run; ``...`` where it has none."""
-    return SPEC.fields[key].default if key in SPEC.fields else ...
-
-
-def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The method that quantised the weights, in training or after it; records older than PTQ have no ``ptq``."""
-    after: Mapping[str, Any] = spec.get("ptq") or {"name": "none"}
-    during: Mapping[str, Any] = spec["quantizer"]
-    return during if after["name"] == "none" else {**after, "name": f"PTQ {after['name']}"}
-
-
-def _quantizer(spec: Mapping[str, Any]) -> str:
+def _quantizer(spec: Spec) -> str:
     """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
-    options = _quantization(spec)
-    usual = {"source": "last", "initial_factor": 1.0}  # as of runs made before these options were there
-    others = [
-        f"{key} {value}"
-        for key, value in sorted(options.items())
-        if key not in ("name", "bit_width") and value != usual.get(key)
-    ]
+    options = quantization(spec)
+    others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
     return ", ".join([str(options["name"]), *others])
 
 

@@ -1,7 +1,8 @@
 """Typed, validated configuration and the runs it asks for. Imports neither torch nor pandas."""
 
 from repro.config.load import Config, ConfigError, Experiment, Scale, load_config
-from repro.config.runs import CORE_VERSION, Plan, Run, get_scale, hash_spec, resolve_spec
+from repro.config.runs import Plan, Run, get_scale, resolve_spec
+from repro.config.spec import CORE_VERSION, Spec, complete_spec, hash_spec
 
 __all__ = [
     "CORE_VERSION",
@@ -11,6 +12,8 @@ __all__ = [
     "Plan",
     "Run",
     "Scale",
+    "Spec",
+    "complete_spec",
     "get_scale",
     "hash_spec",
     "load_config",

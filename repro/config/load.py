@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
-from repro.config.options import Option, Problems, check, merge
+from repro.config.options import NONE, Option, Problems, check, merge
+from repro.config.registry import QUANTIZERS
 from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
+from repro.config.spec import Spec
 from repro.errors import ReproError
 
 RESERVED_GROUPS = ("all", "report", "train", "track", "weights")
@@ -56,7 +58,8 @@ class Experiment:
         title: How the report names it.
         fixed_epochs: A scale does not shorten it.
         scales: Names of the scales in which it takes part; ``None`` is all of them.
-        settings: Checked settings in the shape of ``schema.SPEC``.
+        by_default: It runs when nothing is named: in the workflow's default job, and with ``train all``.
+        settings: Checked settings complete.
     """
 
     name: str
@@ -64,7 +67,8 @@ class Experiment:
     title: str
     fixed_epochs: bool
     scales: tuple[str, ...] | None
-    settings: Mapping[str, Any]
+    by_default: bool
+    settings: Spec
 
     def takes_part(self, scale: str) -> bool:
         """Whether it has runs at a scale."""
@@ -160,7 +164,11 @@ def _build(raw: Any, problems: Problems) -> Config | None:
     if problems.lines:
         return None
     _check_scales(experiments, scales, problems)  # type: ignore[arg-type]
+    _check_starts(experiments, scales, problems)  # type: ignore[arg-type]
+    if problems.lines:
+        return None
     _check_post_training(experiments, scales, problems)  # type: ignore[arg-type]
+    _check_inputs(experiments, problems)  # type: ignore[arg-type]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
 
@@ -203,6 +211,36 @@ def _check_scales(experiments: Mapping[str, Experiment], scales: Iterable[str], 
                 problems.unknown(f"experiments.{name}.scales", scale, known, what="scale")
 
 
+def _check_starts(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:
+    """Whoever starts from an experiment's weights needs one that trains the same network in FP32 wherever it runs."""
+    for name, experiment in experiments.items():
+        start, path = experiment.settings["start_from"], f"experiments.{name}.start_from"
+        if start is None:
+            continue
+        source = experiments.get(start)
+        if source is None:
+            problems.unknown(path, start, list(experiments), what="experiment")
+            continue
+        alone = [scale for scale in scales if experiment.takes_part(scale) and not source.takes_part(scale)]
+        if _starts_from_itself(name, experiments):
+            problems.add(path, f"{name} starts, in the end, from itself")
+        elif any(source.settings[kind]["name"] != "none" for kind in ("quantizer", "activation_quantizer", "ptq")):
+            problems.add(path, f"{start} is quantised: start from an experiment that trains in FP32")
+        elif any(source.settings[key] != experiment.settings[key] for key in ("model", "dataset")):
+            problems.add(path, f"{start} has another model or other data; give both the same")
+        elif alone:
+            problems.add(path, f"{start} takes no part at scale {', '.join(alone)}")
+
+
+def _starts_from_itself(name: str, experiments: Mapping[str, Experiment]) -> bool:
+    seen: list[str] = []
+    following: str | None = name
+    while following is not None and following in experiments and following not in seen:
+        seen.append(following)
+        following = experiments[following].settings["start_from"]
+    return following in seen
+
+
 def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:
     """PTQ needs an FP32 network that some other experiment trains, at every scale at which it takes part."""
     for name, experiment in experiments.items():
@@ -219,6 +257,18 @@ def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable
             where = f" at scale {', '.join(alone)}" if sources else ""
             problems.add(
                 f"{path}.ptq", f"no experiment trains its network{where}: add one of the same settings without ptq"
+            )
+
+
+def _check_inputs(experiments: Mapping[str, Experiment], problems: Problems) -> None:
+    """A method that quantises inputs itself would lose that to an activation quantiser."""
+    for name, experiment in experiments.items():
+        settings = experiment.settings
+        weights, inputs = settings["quantizer"]["name"], settings["activation_quantizer"]["name"]
+        if NONE not in (weights, inputs) and QUANTIZERS[weights].input_bits is not None:
+            problems.add(
+                f"experiments.{name}.activation_quantizer",
+                f"{weights} quantises the inputs itself: give this experiment `activation_quantizer: none`",
             )
 
 

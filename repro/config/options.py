@@ -7,8 +7,9 @@ collects every problem instead of stopping at the first.
 """
 
 import difflib
+import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +38,7 @@ class Option:
     maximum: float | None = None
     above: bool = False
     below: bool = False
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     length: int = 0
     nullable: bool = False
     default: Any = ...
@@ -66,12 +67,60 @@ class Section:
     default: Any = ...
 
 
+class Method:
+    """One entry of a registry: where the method's code is, and which options it takes.
+
+    Calling it calls the code, which is imported at its first use.
+
+    Attributes:
+        options: The method's options by name; those of its code besides what its kind is always called with.
+    """
+
+    def __init__(self, code: str | Callable[..., Any], /, **options: Option) -> None:
+        """``code`` is ``module:attribute``, or the function or class itself."""
+        self.options: Mapping[str, Option] = options
+        self._code = code
+
+    @property
+    def code(self) -> Any:
+        """The function or class."""
+        if isinstance(self._code, str):
+            module, _, attribute = self._code.partition(":")
+            self._code = getattr(importlib.import_module(module), attribute)
+        return self._code
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """What the code gives."""
+        return self.code(*arguments, **options)
+
+
+NONE = "none"
+
+
 @dataclass(frozen=True)
 class Choice:
-    """One method of a registry: ``{name: METHOD, option: value}`` or just ``METHOD``."""
+    """One method of a registry: ``{name: METHOD, option: value}`` or just ``METHOD``.
 
-    methods: Mapping[str, Mapping[str, Option]]
+    Attributes:
+        methods: The registry.
+        optional: ``none``, the absence of a method, is allowed too.
+        default: As an option's.
+        common: Options that every method but ``none`` takes besides its own; not its code, but the code around it.
+    """
+
+    methods: Mapping[str, Method]
+    optional: bool = False
     default: Any = ...
+    common: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """What may be chosen."""
+        return [*([NONE] if self.optional else []), *self.methods]
+
+    def options(self, name: str) -> Mapping[str, Option]:
+        """The options of what was chosen."""
+        return {} if self.optional and name == NONE else {**self.methods[name].options, **self.common}
 
 
 Node = Option | Section | Choice
@@ -133,12 +182,12 @@ def _check_choice(node: Choice, value: Any, path: str, problems: Problems) -> di
     value = as_method(value)
     name = value.get("name") if isinstance(value, Mapping) else None
     if name is None:
-        problems.add(path, f"{value!r} names no method (allowed: {', '.join(sorted(node.methods))})")
+        problems.add(path, f"{value!r} names no method (allowed: {', '.join(sorted(node.names))})")
         return {}
-    if not isinstance(name, str) or name not in node.methods:
-        problems.unknown(f"{path}.name", name, list(node.methods), what="method")
+    if not isinstance(name, str) or name not in node.names:
+        problems.unknown(f"{path}.name", name, node.names, what="method")
         return {}
-    return _check_section({"name": Option(str), **node.methods[name]}, value, path, problems)
+    return _check_section({"name": Option(str), **node.options(name)}, value, path, problems)
 
 
 def _check_option(node: Option, value: Any, path: str, problems: Problems) -> Any:
@@ -218,7 +267,7 @@ def without_defaults(node: Node, value: Any) -> Any:
     """A checked value without the entries that equal their schema default: a run's identity."""
     if isinstance(node, Option):
         return value
-    fields: Mapping[str, Node] = node.fields if isinstance(node, Section) else node.methods[value["name"]]
+    fields: Mapping[str, Node] = node.fields if isinstance(node, Section) else node.options(value["name"])
     kept = {} if isinstance(node, Section) else {"name": value["name"]}
     for key, child in fields.items():
         if child.default is ... or value[key] != child.default:

@@ -1,19 +1,18 @@
 """From the registry to runs: scale applied, identity hashed, equal runs shared."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from repro.config.load import Config, Experiment, Scale
-from repro.config.options import Choice, Option, without_defaults
-from repro.config.schema import DATASET_SIZES, SPEC
+from repro.config.options import Choice
+from repro.config.registry import DATASETS, MODELS
+from repro.config.schema import SPEC
+from repro.config.spec import Spec, hash_spec
 from repro.errors import ReproError
 
-# Part of every run's identity. Raise it when a change to the training core changes a run's numbers.
-CORE_VERSION = 1
 RECORD_NAME = "record.json"
 WEIGHTS_NAME = "weights.pt"
 ZERO_RATE_WEIGHTS_NAME = "weights-zero-rate.pt"
@@ -27,7 +26,7 @@ class Run:
         scale: Name of the scale.
         experiment: Name of the experiment that owns the run: the first of those that resolve to the same spec.
         seed: Seed of initial weights, sample order, augmentation, dropout and validation split.
-        spec: Everything that changes a number, in the shape of ``schema.SPEC``.
+        spec: Everything that changes a number, checked and complete.
         spec_hash: First 8 hexadecimal digits of the hash of ``spec``.
         torch_threads: Threads the scale asks for; recorded, not part of the identity.
     """
@@ -35,7 +34,7 @@ class Run:
     scale: str
     experiment: str
     seed: int
-    spec: Mapping[str, Any]
+    spec: Spec
     spec_hash: str
     torch_threads: int
 
@@ -54,8 +53,7 @@ class Run:
     @property
     def epochs_to_train(self) -> int:
         """Epochs of the whole run; a PTQ run takes finished weights and trains none."""
-        epochs: int = self.spec["epochs"]
-        return epochs if self.spec["ptq"]["name"] == "none" else 0
+        return self.spec["epochs"] if self.spec["ptq"]["name"] == "none" else 0
 
     @property
     def key(self) -> str:
@@ -63,25 +61,26 @@ class Run:
         return f"{self.scale}/{self.spec_hash}/seed{self.seed}"
 
 
-def resolve_spec(experiment: Experiment, scale: Scale) -> dict[str, Any]:
+def resolve_spec(experiment: Experiment, scale: Scale) -> Spec:
     """The experiment's settings with the scale's overrides applied.
 
+    ``start_from`` still is the name of an experiment: ``Plan`` puts that one's identity in its place.
     Epochs are rounded to the nearest whole number, at least one; options counted
     in epochs (a schedule's T_max) shrink by the same ratio as the epochs did, so
     that the schedule keeps its shape.
     """
-    spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in experiment.settings.items()}
+    spec: dict[str, Any] = copy.deepcopy(dict(experiment.settings))
     dataset = spec["dataset"]
     dataset["name"] = scale.dataset_map.get(dataset["name"], dataset["name"])
-    for key, size in zip(("train_images", "test_images"), DATASET_SIZES[dataset["name"]], strict=True):
+    for key in ("train_images", "test_images"):
         limit = getattr(scale, key) or dataset[key]
-        dataset[key] = limit if limit is not None and limit < size else None
-    if scale.width is not None:
+        dataset[key] = limit if limit is not None and limit < getattr(DATASETS[dataset["name"]], key) else None
+    if scale.width is not None and "width" in MODELS[spec["model"]["name"]].options:
         spec["model"]["width"] = scale.width
     spec["precision"] = scale.precision or spec["precision"]
     if not experiment.fixed_epochs:
         _shorten(spec, scale.epochs_factor)
-    return spec
+    return cast(Spec, spec)
 
 
 def _shorten(spec: dict[str, Any], factor: float) -> None:
@@ -89,18 +88,12 @@ def _shorten(spec: dict[str, Any], factor: float) -> None:
     spec["epochs"] = max(1, round(original * factor))
     for key, node in SPEC.fields.items():
         if isinstance(node, Choice):
-            options: Mapping[str, Option] = node.methods[spec[key]["name"]]
-            for name, option in options.items():
+            for name, option in node.options(spec[key]["name"]).items():
                 if option.in_epochs:
                     # multiplied before it is divided: whole epochs stay whole, so that a restart falls on its epoch
-                    spec[key][name] = spec[key][name] * spec["epochs"] / original
-
-
-def hash_spec(spec: Mapping[str, Any]) -> str:
-    """First 8 hexadecimal digits of a hash over the spec's canonical form and the core's version."""
-    canonical = {"core_version": CORE_VERSION, **without_defaults(SPEC, spec)}
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+                    before = spec[key][name]
+                    after = [one * spec["epochs"] / original for one in (before if option.length else [before])]
+                    spec[key][name] = after if option.length else after[0]
 
 
 def get_scale(config: Config, name: str | None = None) -> Scale:
@@ -129,11 +122,18 @@ class Plan:
         self.config = config
         self.scale = get_scale(config, scale)
         self.experiments = [e for e in config.experiments.values() if e.takes_part(self.scale.name)]
-        self._specs = {e.name: resolve_spec(e, self.scale) for e in self.experiments}
+        self._specs = {e.name: self._resolve(e) for e in self.experiments}
         self._hashes = {name: hash_spec(spec) for name, spec in self._specs.items()}
         self._owners: dict[str, str] = {}
         for name, spec_hash in self._hashes.items():
             self._owners.setdefault(spec_hash, name)
+
+    def _resolve(self, experiment: Experiment) -> Spec:
+        """Its spec, in which the run that it starts from is named by what it is, not by what it is called."""
+        spec = resolve_spec(experiment, self.scale)
+        if spec["start_from"] is not None:
+            spec["start_from"] = hash_spec(self._resolve(self.config.experiments[spec["start_from"]]))
+        return spec
 
     def runs(self, experiment: str) -> list[Run]:
         """The runs that serve an experiment, one a seed of the scale.
@@ -172,16 +172,17 @@ class Plan:
         return ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
 
     def source(self, run: Run) -> Run | None:
-        """The FP32 run whose weights a PTQ run quantises; ``None`` for a training."""
+        """The run whose weights another one takes: to quantise them, or to start from; ``None`` for any other."""
         if run.spec["ptq"]["name"] == "none":
-            return None
+            start = run.spec["start_from"]
+            return None if start is None else self.run(self._owners[start], run.seed)
         spec_hash = hash_spec({**run.spec, "ptq": {"name": "none"}})
         return self.run(self._owners[spec_hash], run.seed)  # `load_config` has seen to it that there is one
 
     def weights_before(self, run: Run, results: str | Path = "results") -> list[str]:
-        """Files that the workflow makes before ``run``: the weights that a PTQ run takes.
+        """Files that the workflow makes before ``run``: the weights that it quantises or starts from.
 
-        None where its record stands and they are gone: Snakemake would make every PTQ record again as soon as
+        None where its record stands and they are gone: Snakemake would make every such record again as soon as
         a new one asks for the weights.
         """
         source = self.source(run)
@@ -197,6 +198,12 @@ class Plan:
     def group(self, group: str) -> list[Run]:
         """Runs of one group, each once."""
         names = [e.name for e in self.experiments if e.group == group]
+        return list({run.key: run for name in names for run in self.runs(name)}.values())
+
+    @property
+    def default_runs(self) -> list[Run]:
+        """Runs that an experiment asks for by default, each once."""
+        names = [e.name for e in self.experiments if e.by_default]
         return list({run.key: run for name in names for run in self.runs(name)}.values())
 
     def __iter__(self) -> Iterator[Run]:

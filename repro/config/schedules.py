@@ -6,8 +6,10 @@ torch, since a plan asks them too: where a rate is zero, and where runs part.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
+
+from repro.config.registry import SCHEDULES
+from repro.config.spec import Spec, split_options
 
 ZERO = 1e-12  # of a factor: T_max may be off a whole number by the rounding of its scale
 
@@ -21,7 +23,7 @@ def cosine(completed_epochs: float, t_max: float) -> float:
     """0.5 (1 + cos(pi t / T_max)): 0 at t = T_max and, run on, back up the same cosine.
 
     With T_max = 100 over 150 epochs this is what the authors' logs show and
-    what the paper calls warm restarts (evidence, point 1).
+    what the paper calls warm restarts (``repro/paper/authors_log_*.csv``).
     """
     return 0.5 * (1 + math.cos(math.pi * completed_epochs / t_max))
 
@@ -39,21 +41,18 @@ def cosine_restarts(completed_epochs: float, period: float, multiplier: float = 
     return cosine(max(completed_epochs - start, 0.0), period)
 
 
-# name -> function(completed epochs, **options); options in repro.config.schema.SCHEDULES
-SCHEDULES: dict[str, Callable[..., float]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "cosine_restarts": cosine_restarts,
-}
+def multi_step(completed_epochs: int, milestones: Sequence[float], factor: float) -> float:
+    """``factor`` once more after each of ``milestones``, in completed epochs (He et al. 2016, section 4.2)."""
+    return float(factor ** sum(completed_epochs >= milestone - ZERO for milestone in milestones))
 
 
-def rate_factors(spec: Mapping[str, Any]) -> list[float]:
+def rate_factors(spec: Spec) -> list[float]:
     """Factor on the initial rate in each epoch of a run, to the bit as it is trained."""
-    options = {key: value for key, value in spec["schedule"].items() if key != "name"}
-    return [SCHEDULES[spec["schedule"]["name"]](epoch, **options) for epoch in range(spec["epochs"])]
+    name, options = split_options(spec["schedule"])
+    return [SCHEDULES[name](epoch, **options) for epoch in range(spec["epochs"])]
 
 
-def zero_rate_epoch(spec: Mapping[str, Any]) -> int | None:
+def zero_rate_epoch(spec: Spec) -> int | None:
     """Completed epochs after which a run's rate is zero for the first time and the run still goes on.
 
     The weights there are those that the schedule has brought to rest, 100 of the paper's 150 epochs. They are taken

@@ -5,23 +5,23 @@ such runs share is trained once: the trainer keeps a snapshot where another run 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
-from repro.config.runs import Run, hash_spec
+from repro.config.runs import Run
 from repro.config.schedules import rate_factors, zero_rate_epoch
+from repro.config.spec import Spec, hash_spec
 
 SNAPSHOTS = ".snapshot-{trajectory}-*-seed{seed}-*.pt"
 
 
-def trajectory_hash(spec: Mapping[str, Any]) -> str:
+def trajectory_hash(spec: Spec) -> str:
     """Hash of everything but epochs and schedule: runs in which it differs share nothing."""
     return hash_spec({**spec, "epochs": 1, "schedule": {"name": "constant"}})
 
 
-def shared_epochs(spec: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+def shared_epochs(spec: Spec, other: Spec) -> int:
     """First epochs that a run may take from another one of the same scale and seed.
 
     Never beyond the epoch at which its rate is zero: it has weights to keep there.

@@ -1,6 +1,6 @@
 """Data sets as whole tensors: CIFAR, verified against its known content, and digits that need no download."""
 
-from repro.data.datasets import DATASETS, data_directory, load_dataset, prepare_dataset
+from repro.data.datasets import data_directory, load_dataset, prepare_dataset
 from repro.data.types import DataError, ImageData, Split
 
-__all__ = ["DATASETS", "DataError", "ImageData", "Split", "data_directory", "load_dataset", "prepare_dataset"]
+__all__ = ["DataError", "ImageData", "Split", "data_directory", "load_dataset", "prepare_dataset"]

@@ -49,25 +49,25 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, paddi
     """Random crop out of the zero-padded image, then an optional mirror, in one gather.
 
     Args:
-        images: uint8 [B, S, S, C].
+        images: uint8 [B, H, W, C].
         top: int64 [B].
         left: int64 [B].
         flip: bool [B].
         padding: Black pixels on each side, as torchvision's RandomCrop pads before normalisation.
 
     Returns:
-        uint8 [B, S, S, C].
+        uint8 [B, H, W, C].
     """
-    batch, size = images.shape[:2]
+    batch, height, width = images.shape[:3]
     padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
-    steps = torch.arange(size, device=images.device)
-    rows = top[:, None] + steps
-    columns = left[:, None] + torch.where(flip[:, None], steps.flip(0), steps)
+    down, across = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    rows = top[:, None] + down
+    columns = left[:, None] + torch.where(flip[:, None], across.flip(0), across)
     sample = torch.arange(batch, device=images.device)[:, None, None]
     return padded[sample, rows[:, :, None], columns[:, None, :]]
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 [B, S, S, C] to float32 [B, C, S, S] in channels_last memory, (x / 255 - mean) / std."""
+    """uint8 [B, H, W, C] to float32 [B, C, H, W] in channels_last memory, (x / 255 - mean) / std."""
     pixels = images.permute(0, 3, 1, 2).to(torch.float32)
     return pixels.mul_((1 / (255 * std))[:, None, None]).sub_((mean / std)[:, None, None])

@@ -28,7 +28,7 @@ def read_cache(path: Path) -> Parts:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"the cache {path} is damaged ({error})") from error
     for images, labels in parts:
-        if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape != (*labels.shape, 32, 32, 3):
+        if images.dtype != np.uint8 or labels.dtype != np.int64 or images.ndim != 4 or images.shape[:1] != labels.shape:
             raise DataError(f"the cache {path} is damaged (it holds {images.dtype} {images.shape})")
     return parts
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from repro.data.cache import cache_lock, read_cache, write_cache
-from repro.data.expected import Expected
+from repro.data.expected import Expected, load_expected
 from repro.data.folders import read_class_folders, summarize
 from repro.data.types import Arrays, DataError, FullSet, Parts, canonical, fingerprint
 
@@ -35,6 +35,16 @@ class Source(NamedTuple):
 def cache_path(name: str, directory: Path) -> Path:
     """Where the cache of data set ``name`` lies."""
     return directory / "cache" / f"{name}.npz"
+
+
+def load_cifar10(directory: Path, download: bool) -> FullSet:
+    """CIFAR-10; see ``load_cifar``."""
+    return load_cifar(load_expected("cifar10"), directory, download=download)
+
+
+def load_cifar100(directory: Path, download: bool) -> FullSet:
+    """CIFAR-100; see ``load_cifar``."""
+    return load_cifar(load_expected("cifar100"), directory, download=download)
 
 
 def load_cifar(expected: Expected, directory: Path, *, download: bool = False) -> FullSet:

@@ -1,24 +1,14 @@
-"""The registry of data sets, and how a run asks for one."""
+"""How a run asks for a data set."""
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
-from repro.data.cifar import cache_path, load_cifar
-from repro.data.digits import load_digits10, load_digits100
-from repro.data.expected import load_expected
+from repro.config.registry import DATASETS
+from repro.data.cifar import cache_path
 from repro.data.selection import hold_out, take
 from repro.data.types import Arrays, DataError, FullSet, ImageData, Split
-
-# A loader takes the data directory and whether it may download.
-DATASETS: Mapping[str, Callable[[Path, bool], FullSet]] = {
-    "cifar10": lambda directory, download: load_cifar(load_expected("cifar10"), directory, download=download),
-    "cifar100": lambda directory, download: load_cifar(load_expected("cifar100"), directory, download=download),
-    "digits10": lambda directory, download: load_digits10(),
-    "digits100": lambda directory, download: load_digits100(),
-}
 
 
 def data_directory() -> Path:
@@ -101,7 +91,8 @@ def prepare_dataset(name: str, *, data_dir: Path | None = None, download: bool =
 def _load_full(name: str, data_dir: Path | None, download: bool = False) -> FullSet:
     if name not in DATASETS:
         raise DataError(f"there is no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
-    return DATASETS[name](data_dir or data_directory(), download)
+    full: FullSet = DATASETS[name](data_dir or data_directory(), download)
+    return full
 
 
 def _tensors(arrays: Arrays) -> Split:

@@ -14,7 +14,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from repro.data.types import Arrays, DataError, FullSet, Integers, Parts, Pixels, canonical, fingerprint
+from repro.data.types import (
+    Arrays,
+    DataError,
+    FullSet,
+    Integers,
+    Parts,
+    Pixels,
+    canonical,
+    channel_statistics,
+    fingerprint,
+)
 
 SIDE = 32
 TEST_SHARE = 5  # one source digit in five is for testing
@@ -22,15 +32,15 @@ TRAIN_PAIRS, TEST_PAIRS = 60, 15  # for each of the 100 classes
 MAX_VALUE = 16  # of a source pixel
 
 
-def load_digits10() -> FullSet:
-    """Single digits: 1,438 training and 359 test images, 10 classes."""
+def load_digits10(directory: Path, download: bool) -> FullSet:
+    """Single digits: 1,438 training and 359 test images, 10 classes; scikit-learn ships them."""
     sources, labels = _sources()
     train, test = split_sources(labels)
     images = _rgb(_stretch(sources, SIDE, SIDE))
     return _full_set(10, Parts(Arrays(images[train], labels[train]), Arrays(images[test], labels[test])))
 
 
-def load_digits100() -> FullSet:
+def load_digits100(directory: Path, download: bool) -> FullSet:
     """Pairs of digits side by side: 6,000 training and 1,500 test images, class = 10 * left + right."""
     sources, labels = _sources()
     halves = _stretch(sources, SIDE, SIDE // 2)
@@ -125,23 +135,13 @@ def _draw_pairs(halves: Pixels, labels: Integers, pairs: Integers) -> Arrays:
 
 def _full_set(classes: int, parts: Parts) -> FullSet:
     parts = Parts(canonical(parts.train), canonical(parts.test))
-    mean, std = _gray_statistics(parts.train.images)
+    mean, std = channel_statistics(parts.train.images)
     return FullSet(
         classes=classes,
         parts=parts,
-        mean=(mean, mean, mean),
-        std=(std, std, std),
+        mean=mean,
+        std=std,
         flip=False,  # a mirrored digit is another sign, a mirrored pair another number
         crop_padding=2,
         fingerprint=fingerprint(parts),
     )
-
-
-def _gray_statistics(images: Pixels) -> tuple[float, float]:
-    """Mean and standard deviation of gray images' pixels in 0..1, from exact counts."""
-    counts = np.bincount(images[..., 0].ravel(), minlength=256)
-    values = np.arange(256)
-    total = int(counts.sum())
-    mean = int(counts @ values) / total
-    variance = int(counts @ values**2) / total - mean**2
-    return round(mean / 255, 4), round(variance**0.5 / 255, 4)

@@ -12,7 +12,8 @@ from repro.errors import ReproError
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]  # one figure a channel
+Shape = tuple[int, int, int]  # channels, height, width
 
 SPLITS = ("train", "test")
 
@@ -26,7 +27,7 @@ class Split:
     """Images of one split, as they are stored: not normalised, not augmented.
 
     Attributes:
-        images: uint8 [N, 32, 32, 3], RGB.
+        images: uint8 [N, H, W, C]; RGB where C is 3.
         labels: int64 [N], from 0.
     """
 
@@ -66,6 +67,12 @@ class ImageData:
     crop_padding: int
     fingerprint: str
 
+    @property
+    def image_shape(self) -> Shape:
+        """Channels, height and width of an image."""
+        height, width, channels = self.train.images.shape[1:]
+        return channels, height, width
+
     def to(self, device: torch.device) -> "ImageData":
         """The same data on ``device``: uint8, 184 MB for CIFAR, so a GPU holds all of it."""
         validation = self.validation.to(device) if self.validation else None
@@ -73,7 +80,7 @@ class ImageData:
 
 
 class Arrays(NamedTuple):
-    """One split as arrays: uint8 [N, 32, 32, 3] and int64 [N]."""
+    """One split as arrays: uint8 [N, H, W, C] and int64 [N]."""
 
     images: Pixels
     labels: Integers
@@ -107,6 +114,21 @@ def canonical(arrays: Arrays) -> Arrays:
         members = np.flatnonzero(arrays.labels == label).tolist()
         order += sorted(members, key=lambda index: images[index].tobytes())
     return Arrays(images[order], np.asarray(arrays.labels, dtype=np.int64)[order])
+
+
+def channel_statistics(images: Pixels) -> tuple[Channels, Channels]:
+    """Mean and standard deviation of each channel of [N, H, W, C], pixels scaled to 0..1; from exact counts."""
+    figures = [_statistics(images[..., channel]) for channel in range(images.shape[-1])]
+    return tuple(mean for mean, _ in figures), tuple(std for _, std in figures)
+
+
+def _statistics(pixels: Pixels) -> tuple[float, float]:
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    values = np.arange(256)
+    total = int(counts.sum())
+    mean = int(counts @ values) / total
+    variance = int(counts @ values**2) / total - mean**2
+    return round(mean / 255, 4), round(variance**0.5 / 255, 4)
 
 
 def fingerprint(parts: Parts) -> str:

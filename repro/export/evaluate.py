@@ -16,12 +16,12 @@ from repro.data import ImageData, load_dataset
 from repro.data.augment import normalize
 from repro.errors import ReproError
 from repro.export.onnx_export import INPUT
-from repro.export.packed import METADATA_KEY, ExportError, complete_spec, load_packed
+from repro.export.packed import METADATA_KEY, ExportError, complete_record, load_packed
 from repro.train.device import autocast, set_arithmetic
 from repro.train.trainer import EVALUATION_BATCH
 
 CPU = torch.device("cpu")
-Logits = Callable[[Tensor], Tensor]  # normalised images [N, 3, 32, 32], channels last, to FP32 logits [N, K]
+Logits = Callable[[Tensor], Tensor]  # normalised images [N, C, H, W], channels last, to FP32 logits [N, K]
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,18 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
     Raises:
         ReproError: If the file or the data are absent, damaged or not those of the record.
     """
-    if path.suffix == ".onnx":
-        content, record, arithmetic = read_onnx(path)
-        if precision not in (None, arithmetic):
-            raise ReproError(f"{path}: this ONNX file computes in {arithmetic}, not in {precision}")
-        precision, logits = arithmetic, session_logits(onnx_session(content, record_threads(record)))
-    elif path.suffix == ".safetensors":
-        packed = load_packed(path)
-        record, precision = packed.record, precision or packed.spec["precision"]
-        logits = model_logits(packed.model, precision)
-    else:
-        raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
     try:
+        if path.suffix == ".onnx":
+            content, record, arithmetic = read_onnx(path)
+            if precision not in (None, arithmetic):
+                raise ReproError(f"{path}: this ONNX file computes in {arithmetic}, not in {precision}")
+            precision, logits = arithmetic, session_logits(onnx_session(content, record_threads(record)))
+        elif path.suffix == ".safetensors":
+            packed = load_packed(path)
+            record, precision = packed.record, precision or packed.record["spec"]["precision"]
+            logits = model_logits(packed.model, precision)
+        else:
+            raise ReproError(f"{path}: its name ends in neither .safetensors nor .onnx")
         threads = record_threads(record)
         set_arithmetic(CPU, threads, "fp32")
         data = recorded_data(record)
@@ -101,7 +101,7 @@ def recorded_data(record: Mapping[str, Any]) -> ImageData:
     Raises:
         ReproError: If it is not here, or not the recorded one.
     """
-    dataset = complete_spec(record["spec"])["dataset"]
+    dataset = record["spec"]["dataset"]
     sizes = {key: dataset[key] for key in ("train_images", "test_images", "validation_fraction")}
     data = load_dataset(dataset["name"], **sizes, seed=record["seed"])
     if data.fingerprint != record["data"]["fingerprint"]:
@@ -138,7 +138,7 @@ def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any], str]:
         raise ExportError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from None
     if "record" not in metadata:
         raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")
-    return content, metadata["record"], metadata.get("arithmetic", "fp32")
+    return content, complete_record(metadata["record"]), metadata.get("arithmetic", "fp32")
 
 
 def onnx_session(content: bytes, threads: int) -> Any:

@@ -51,12 +51,12 @@ def build_integer(model: nn.Module, record: Mapping[str, Any], images: Tensor, s
     stay what they are (where it is negative their sign turns). Activations are unsigned: after ReLU from 0 to the
     largest value that ``images`` lead to, the input from its least to its largest; ReLU is what is cut off below
     code 0. Each layer stands between DequantizeLinear and QuantizeLinear, the pattern that onnxruntime fuses to
-    QLinearConv and QGemm; pooling takes codes. Images [N, 3, 32, 32] come normalised, logits [N, K] go, in FP32.
+    QLinearConv and QGemm; pooling takes codes. Images [N, C, H, W] come normalised, logits [N, K] go, in FP32.
 
     Args:
         model: The trained model: a chain of layers, in ``model.layers``.
         record: The run's record; kept as metadata.
-        images: Calibration images [N, 3, 32, 32], normalised.
+        images: Calibration images [N, C, H, W], normalised.
         storage: ``INT4`` or ``INT8`` for the codes. onnxruntime casts INT4 to INT8 once, when it loads the file.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import nn
 
 from repro.export.evaluate import CPU, model_logits, onnx_session, session_logits
 from repro.export.onnx_export import build_onnx
-from repro.export.packed import ExportError, quantized_layers
+from repro.export.packed import ExportError, quantized_layers, recorded_shape
 from repro.quant import effective_weight
 from repro.records.export import BATCHES, VARIANTS
 from repro.train.device import set_arithmetic
@@ -43,7 +43,7 @@ def measure_latency(
     calls = _variants(model, record, threads, integer)
     seconds: dict[str, dict[str, list[float]]] = {name: {str(batch): [] for batch in BATCHES} for name in calls}
     for batch in BATCHES:
-        images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+        images = torch.randn(batch, *recorded_shape(record)).to(memory_format=torch.channels_last)
         for call in calls.values():
             call(images)
         for index in range(rounds):

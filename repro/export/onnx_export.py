@@ -1,7 +1,7 @@
 """A trained model as an ONNX file whose weights stay INT4 or INT8 behind DequantizeLinear."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from repro.export.bits import pack_codes
-from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes
+from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes, recorded_shape
+from repro.models.resnet import Residual
 from repro.quant import QuantConv2d, QuantLayer, QuantLinear, effective_weight
 
 OPSET, IR_VERSION = 21, 10  # the first opset with INT4
@@ -27,12 +28,12 @@ def storage_type(bits: int) -> str:
 def build_onnx(model: nn.Module, record: Mapping[str, Any], storage: str | None = None) -> bytes:
     """A model as the bytes of an ONNX file, opset 21.
 
-    The graph takes normalised images [N, 3, 32, 32] and gives logits [N, K], in FP32. A quantised weight is an
+    The graph takes normalised images [N, C, H, W] and gives logits [N, K], in FP32. A quantised weight is an
     initialiser of its codes and a DequantizeLinear node with its scale (one, or one an output channel). Batch norm
     stays a node of its own: folded into the weights it would need a scale for each channel.
 
     Args:
-        model: The trained model: a chain of layers, in ``model.layers``.
+        model: The trained model: a chain of layers and residual blocks, in ``model.layers``.
         record: The run's record; kept as metadata under ``METADATA_KEY``.
         storage: ``INT4``, ``INT8`` or ``FP32`` for the weights of quantised layers, whose values are the same in
             all three; by default the narrowest type that each layer's bit width fits.
@@ -55,7 +56,14 @@ def chain(model: nn.Module) -> list[tuple[str, nn.Module]]:
     layers = getattr(model, "layers", None)
     if not isinstance(layers, nn.Sequential):
         raise ExportError(f"cannot be written as ONNX: {type(model).__name__} is no chain of layers")
-    return [(name, module) for name, module in layers.named_children() if not isinstance(module, nn.Dropout)]
+    return [*_named(layers)]
+
+
+def _named(row: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """A row's modules by their whole name, without what is the identity outside of training."""
+    for name, module in row.named_children():
+        if not isinstance(module, nn.Dropout):
+            yield prefix + name, module
 
 
 class Graph:
@@ -116,7 +124,7 @@ class Graph:
         content = helper.make_graph(
             self.nodes,
             type(model).__name__,
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, 32, 32])],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *recorded_shape(record)])],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", record["data"]["classes"]])],
             self.initializers,
         )
@@ -209,12 +217,41 @@ def _flatten(graph: Graph, name: str, layer: nn.Flatten, storage: str | None) ->
     graph.add("Flatten", name, axis=layer.start_dim)
 
 
+def _residual(graph: Graph, name: str, block: Residual, storage: str | None) -> None:
+    """The block's row beside its shortcut, their sum and ReLU."""
+    start = graph.value
+    for inner, module in _named(block, f"{name}."):
+        _writer(inner, module)(graph, inner, module, storage)
+    row, graph.value = graph.value, start
+    if block.stride > 1:
+        slices = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [block.stride] * 2}
+        graph.add("Slice", f"{name}.subsample", *_whole_numbers(graph, f"{name}.subsample", slices))
+    if any(block.zeros):
+        before, after = block.zeros
+        zeros = {"pads": [0, before, 0, 0, 0, after, 0, 0]}
+        graph.add("Pad", f"{name}.zeros", *_whole_numbers(graph, f"{name}.zeros", zeros))
+    graph.add("Add", f"{name}.sum", row)
+    graph.add("Relu", f"{name}.relu")
+
+
+def _whole_numbers(graph: Graph, name: str, lists: Mapping[str, list[int]]) -> list[str]:
+    return [graph.constant(f"{name}.{key}", np.array(values, dtype=np.int64)) for key, values in lists.items()]
+
+
+def _global_mean(graph: Graph, name: str, layer: nn.AdaptiveAvgPool2d, storage: str | None) -> None:
+    if layer.output_size not in (1, (1, 1)):
+        raise ExportError(f"layer {name}: a mean over parts of the map is not written as ONNX")
+    graph.add("GlobalAveragePool", name)
+
+
 WRITERS: Mapping[type[nn.Module], Callable[[Graph, str, Any, str | None], None]] = {
+    Residual: _residual,
     QuantConv2d: _conv,
     QuantLinear: _linear,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm1d: _batch_norm,
     nn.MaxPool2d: _max_pool,
+    nn.AdaptiveAvgPool2d: _global_mean,
     nn.ReLU: _relu,
     nn.Flatten: _flatten,
 }

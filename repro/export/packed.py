@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repro.config.options import Problems, check
-from repro.config.schema import SPEC
+from repro.config import complete_spec
+from repro.config.registry import DATASETS, QUANTIZERS
+from repro.data.types import Shape
 from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
-from repro.quant import QUANTIZERS, FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
+from repro.quant import FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
 from repro.train.build import build_model
 
 FORMAT, FORMAT_VERSION = "repro packed weights", 1
 METADATA_KEY = "repro"  # one key: safetensors keeps several in no fixed order, and the bytes would differ
 CODES, SCALE = ".weight.codes", ".weight.scale"
-IMAGE_SHAPE = (1, 3, 32, 32)
 
 
 class ExportError(ReproError):
@@ -47,13 +47,11 @@ class PackedModel:
 
     Attributes:
         model: In evaluation mode, channels last, with a ``PackedQuantizer`` in each quantised layer.
-        record: The run's record without its ``layers``.
-        spec: The record's experiment with the defaults of options that are newer than it.
+        record: The run's record without its ``layers``; its ``spec`` is complete.
     """
 
     model: nn.Module
     record: Mapping[str, Any]
-    spec: Mapping[str, Any]
 
 
 def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
@@ -73,7 +71,7 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     """
     from safetensors.torch import save
 
-    _refresh(model)
+    _refresh(model, recorded_shape(record))
     state = model.state_dict()
     layers, tensors = {}, {name: state[name].contiguous() for name in unquantized_names(model)}
     for name, layer in quantized_layers(model).items():
@@ -100,16 +98,20 @@ def load_packed(path: str | Path) -> PackedModel:
     """
     tensors, metadata = _read(Path(path))
     try:
-        record = metadata["record"]
-        spec = complete_spec(record["spec"])
-        model = build_model(spec, record["data"]["classes"])
+        record = complete_record(metadata["record"])
+        model = build_model(record["spec"], record["data"]["classes"], recorded_shape(record))
         _fill(model, tensors, metadata["layers"])
     except ReproError as error:
         raise ExportError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ExportError(f"{path}: its metadata and its weights do not fit ({error}); export the run again") from None
     model.to(memory_format=torch.channels_last)
-    return PackedModel(model.eval(), record, spec)
+    return PackedModel(model.eval(), record)
+
+
+def complete_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a file's metadata hold it, its spec completed."""
+    return {**record, "spec": complete_spec(record["spec"])}
 
 
 def payload_bytes(content: bytes) -> int:
@@ -154,6 +156,13 @@ def layer_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:
     return codes.cpu(), scale.detach().cpu()
 
 
+def recorded_shape(record: Mapping[str, Any]) -> Shape:
+    """Channels, height and width of the images of a record; older records know their data set's name alone."""
+    shape = record["data"].get("image_shape") or DATASETS[record["spec"]["dataset"]["name"]].image_shape
+    channels, height, width = shape
+    return channels, height, width
+
+
 def check_range(name: str, codes: Tensor, bits: int) -> None:
     """Raise ``ExportError`` unless the codes of layer ``name`` fit so many bits."""
     low, high = int(codes.min()), int(codes.max())
@@ -162,32 +171,19 @@ def check_range(name: str, codes: Tensor, bits: int) -> None:
         raise ExportError(f"layer {name}: codes {low} to {high} do not fit {bits} bits")
 
 
-def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's experiment, checked, with the defaults of options that it is too old to know.
-
-    Raises:
-        ExportError: If it is no experiment of this suite.
-    """
-    problems = Problems()
-    complete: dict[str, Any] = check(SPEC, spec, "spec", problems)
-    if problems.lines:
-        raise ExportError("; ".join(problems.lines))
-    return complete
-
-
-def _refresh(model: nn.Module) -> None:
+def _refresh(model: nn.Module, image_shape: Shape) -> None:
     """One forward pass, after which a quantiser that shares a bound between layers has the present one."""
     training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(IMAGE_SHAPE, device=next(model.parameters()).device))
+        model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
     model.train(training)
 
 
 def _method_name(layer: QuantLayer) -> str:
     """The registry's name of a layer's quantiser, or its class."""
     kind = type(layer.weight_quantizer)
-    return next((name for name, method in QUANTIZERS.items() if method is kind), kind.__name__)
+    return next((name for name, method in QUANTIZERS.items() if method.code is kind), kind.__name__)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

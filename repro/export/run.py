@@ -147,7 +147,7 @@ def _train_command(run: Run) -> str:
 def _measure_packed(path: Path, model: nn.Module, data: ImageData, content: bytes) -> tuple[dict[str, Any], Tensor]:
     """Sizes, accuracy in the record's precision and in FP32, and how far logits are from the trained model's."""
     packed = load_packed(path)
-    precision = packed.spec["precision"]
+    precision = packed.record["spec"]["precision"]
     trained = predict(model_logits(model, precision), data, batches=1)
     predictions = {name: predict(model_logits(packed.model, name), data) for name in dict.fromkeys((precision, "fp32"))}
     difference = _relative_difference(predictions[precision][: len(trained)], trained)

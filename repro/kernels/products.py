@@ -42,8 +42,8 @@ def product(
     inputs, weight = inputs.to(torch.bfloat16), weight.to(torch.bfloat16)
     bias = None if bias is None else bias.to(torch.bfloat16)
     with torch.autocast("cpu", enabled=False):
-        if padded_3x3 and _fits_winograd(inputs, weight, bias):
-            result: Tensor = _Winograd.apply(inputs, weight, bias)
+        if padded_3x3 and _fits_winograd(inputs, weight):
+            result: Tensor = _Winograd.apply(inputs, weight, weight.new_zeros(len(weight)) if bias is None else bias)
             return result
         return operation(inputs.float(), weight.float(), None if bias is None else bias.float()).to(torch.bfloat16)
 
@@ -68,11 +68,10 @@ def multiplies_bfloat16() -> bool:
     return supported
 
 
-def _fits_winograd(images: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _fits_winograd(images: Tensor, weight: Tensor) -> bool:
     height, width = images.shape[-2:]
     return (
-        bias is not None
-        and min(weight.shape[:2]) >= MIN_CHANNELS
+        min(weight.shape[:2]) >= MIN_CHANNELS
         and height % TILE == 0
         and width % TILE == 0
         and images.numel() > 0
@@ -93,7 +92,7 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         planes, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         images_gradient = None
@@ -107,6 +106,8 @@ class _Winograd(torch.autograd.Function):
         by_place = floats(3, 3, *products.shape[1:])
         call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
         weight_gradient = by_place.permute(2, 3, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
+        if not ctx.needs_input_grad[2]:
+            return images_gradient, weight_gradient, None
         return images_gradient, weight_gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(torch.bfloat16)
 
 

@@ -1,12 +1,7 @@
-"""Models, by name."""
+"""Models made of ``repro.quant``'s layers."""
 
-from collections.abc import Callable
-
-from torch import nn
-
+from repro.models.resnet import ResNet20
 from repro.models.vgg import VGG
+from repro.models.vgg_small import VGGSmall
 
-# name -> factory(classes, **options); options in repro.config.schema.MODELS
-MODELS: dict[str, Callable[..., nn.Module]] = {"vgg": VGG}
-
-__all__ = ["MODELS", "VGG"]
+__all__ = ["VGG", "ResNet20", "VGGSmall"]

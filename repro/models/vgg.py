@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from repro.models.chain import Chain
 from repro.models.dropout import Dropout
 from repro.quant import QuantConv2d, QuantLinear
+from repro.quant.sequence import Stage, chain_sequence
 
 BLOCK_CHANNELS = (64, 128, 256)
 HIDDEN_FEATURES = 512
-IMAGE_SIZE = 32
 
 
 class VGG(nn.Module):
@@ -20,17 +20,21 @@ class VGG(nn.Module):
     Layers are named conv1..conv6, fc1 and fc2, as in records and figures.
     """
 
-    def __init__(self, classes: int, width: float, dropout: float) -> None:
+    def __init__(
+        self, classes: int, image_shape: tuple[int, int, int] = (3, 32, 32), *, width: float, dropout: float
+    ) -> None:
         """Build with random initial weights.
 
         Args:
             classes: Number of classes K.
+            image_shape: Channels, height and width of an image, at least 8 pixels each way.
             width: Factor on all channel counts; 1 is the paper's model, less is for small scales.
             dropout: Probability before the last layer; 0.5 in the paper.
         """
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        channels, index = 3, 0
+        channels, *sides = image_shape
+        index = 0
         for block in BLOCK_CHANNELS:
             out = max(1, round(block * width))
             for place in (1, 2):
@@ -43,9 +47,9 @@ class VGG(nn.Module):
                 layers[f"relu{index}"] = nn.ReLU(inplace=True)
                 channels = out
         hidden = max(1, round(HIDDEN_FEATURES * width))
-        side = IMAGE_SIZE // 2 ** len(BLOCK_CHANNELS)
+        height, width_left = (pixels // 2 ** len(BLOCK_CHANNELS) for pixels in sides)
         layers["flatten"] = nn.Flatten()
-        layers["fc1"] = QuantLinear(channels * side * side, hidden)
+        layers["fc1"] = QuantLinear(channels * height * width_left, hidden)
         layers["bn7"] = nn.BatchNorm1d(hidden)
         layers["relu7"] = nn.ReLU(inplace=True)
         layers["dropout"] = Dropout(dropout)
@@ -54,9 +58,13 @@ class VGG(nn.Module):
         initialize(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, 32, 32] to logits [N, classes]."""
+        """Normalised images [N, C, H, W] to logits [N, classes]."""
         logits: Tensor = self.layers(images)
         return logits
+
+    def sequence(self, prefix: str = "") -> list[Stage]:
+        """See ``repro.quant.sequence``."""
+        return chain_sequence(self.layers, f"{prefix}layers.")
 
 
 def initialize(model: nn.Module) -> None:

@@ -1,13 +1,12 @@
-"""Optimiser, clips and schedules. The paper's QuantAwareAdamW is AdamW with two clips around it (section III-F)."""
+"""Optimiser, clips. The paper's QuantAwareAdamW is AdamW with two clips around it (section III-F)."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-from repro.config.schedules import SCHEDULES
-from repro.optim.clipping import WEIGHT_CLIPS, WeightClip, clip_gradients
+from repro.optim.clipping import WeightClip, clip_gradients
 from repro.optim.fused import FusedUpdate
 
 
@@ -65,13 +64,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-# name -> factory(parameters, **options); options in repro.config.schema.OPTIMIZERS
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw, "sgd": sgd}
-
 __all__ = [
-    "OPTIMIZERS",
-    "SCHEDULES",
-    "WEIGHT_CLIPS",
     "FusedUpdate",
     "WeightClip",
     "adamw",

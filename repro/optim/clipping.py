@@ -1,9 +1,11 @@
 """What happens to gradients before and to weights after an optimiser step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from repro.config.registry import WEIGHT_CLIPS
 
 CACHED_WEIGHTS = 2**17  # 512 KiB of each of the clip's four operands
 
@@ -21,10 +23,6 @@ def hard_clip(weights: list[Tensor], bound: float) -> list[Tensor]:
     clipped = torch._foreach_clamp_max(weights, bound)
     torch._foreach_clamp_min_(clipped, -bound)
     return list(clipped)
-
-
-# name -> function(weights, **options) giving the clipped weights; `none` does nothing.
-WEIGHT_CLIPS: dict[str, Callable[..., list[Tensor]]] = {"tanh": tanh_clip, "hard": hard_clip}
 
 
 class WeightClip:

@@ -33,7 +33,7 @@ def aciq(model: nn.Module, images: Tensor | None, bit_width: int) -> None:
 
     Args:
         model: Trained FP32 model; changed in place.
-        images: Calibration images [N, 3, 32, 32].
+        images: Calibration images [N, C, H, W].
         bit_width: Average bits a weight of each layer, from 2 to 8.
     """
     images = require_images(images, "aciq")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from repro.errors import ReproError
 from repro.quant import QuantLayer, quant_layers
+from repro.quant.sequence import model_sequence
 
 CALIBRATION_IMAGES = 1024
 
@@ -72,22 +73,36 @@ def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) 
     """Shift biases until each layer's mean output is that of the FP32 model (Nagel 2019, appendix D).
 
     The empirical form, on calibration images instead of batch norm's statistics: b += E[y] - E[y~], layer by
-    layer, each with the inputs that the corrected layers before it give; one forward pass does them all.
+    layer, each with the inputs that the corrected layers before it give; one forward pass does them all. Where a layer
+    has no bias, the batch norm behind it takes the shift off its mean: the same function.
 
     Args:
         model: Quantised; its biases change.
-        images: Calibration images [N, 3, 32, 32].
+        images: Calibration images [N, C, H, W].
         target: ``output_means`` of the same model before it was quantised.
 
     Raises:
-        ReproError: If a layer has no bias.
+        ReproError: If a layer has neither a bias nor a batch norm behind it.
     """
+    homes = _shift_homes(model)
 
-    def correct(name: str, layer: QuantLayer, output: Tensor) -> Tensor:
-        if layer.bias is None:
-            raise ReproError(f"layer {name} has no bias: bias correction has nowhere to go")
+    def correct(name: str, layer: QuantLayer, output: Tensor) -> Tensor | None:
         error = target[name] - channel_means(output)
+        if layer.bias is None:
+            homes[name].sub_(error)
+            return None  # the batch norm adds it
         layer.bias += error
         return output + error.reshape(1, -1, *[1] * (output.dim() - 2))
 
     visit_outputs(model, images, correct)
+
+
+def _shift_homes(model: nn.Module) -> dict[str, Tensor]:
+    """The running mean of the batch norm behind each layer that has no bias, by the layer's name."""
+    without = [name for name, layer in quant_layers(model).items() if layer.bias is None]
+    norms = {stage.name: stage.norm for stage in model_sequence(model)} if without else {}
+    homes = {name: norm.running_mean for name in without if (norm := norms[name]) is not None}
+    for name in without:
+        if homes.get(name) is None:
+            raise ReproError(f"layer {name} has no bias and no batch norm behind it: bias correction has nowhere to go")
+    return homes  # type: ignore[return-value]

@@ -25,7 +25,7 @@ def gptq(model: nn.Module, images: Tensor | None, bit_width: int) -> None:
 
     Args:
         model: Trained FP32 model; changed in place.
-        images: Calibration images [N, 3, 32, 32].
+        images: Calibration images [N, C, H, W].
         bit_width: Bits a weight.
     """
     images = require_images(images, "gptq")

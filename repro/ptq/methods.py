@@ -1,21 +1,16 @@
-"""The registry of PTQ methods, and those that are nothing but a choice of clipping bound.
+"""Post-training quantisation by name, and the methods that are nothing but a choice of clipping bound.
 
-To add a method, write ``method(model, images, **options)`` here or in a module beside this one, add it to
-``PTQ_METHODS``, and list its options in ``repro.config.schema.PTQ_METHODS``. A method quantises the model in
+A method is ``method(model, images, **options)`` in a module here and quantises the model in
 place: afterwards every quantisable layer has a ``FrozenQuantizer``. ``images`` are normalised calibration
-images [N, 3, 32, 32] on the model's device, or ``None``; a method that needs them raises without.
+images [N, C, H, W] on the model's device, or ``None``; a method that needs them raises without.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from repro.ptq.aciq import aciq
+from repro.config.registry import PTQ_METHODS
 from repro.ptq.clipping import mse_bound
-from repro.ptq.equalization import cross_layer_equalization
 from repro.ptq.frozen import freeze_with_bound, per_channel
-from repro.ptq.gptq import gptq
 from repro.quant import absmax, largest_code, quant_layers
 from repro.quant.functional import ABSMAX_EPSILON
 
@@ -43,24 +38,13 @@ def mse_tensor(model: nn.Module, images: Tensor | None, bit_width: int) -> None:
         freeze_with_bound(layer, bound.squeeze(0), bit_width)
 
 
-# name -> method(model, calibration images or None, **options)
-PTQ_METHODS: dict[str, Callable[..., None]] = {
-    "absmax": absmax_tensor,
-    "absmax_channel": absmax_channel,
-    "mse": mse_tensor,
-    "aciq": aciq,
-    "cle": cross_layer_equalization,
-    "gptq": gptq,
-}
-
-
 def quantize_model(model: nn.Module, name: str, images: Tensor | None, **options: object) -> None:
     """Quantise a trained FP32 model in place, in evaluation mode and FP32 arithmetic.
 
     Args:
         model: Trained, without quantisers.
         name: A key of ``PTQ_METHODS``.
-        images: Normalised calibration images [N, 3, 32, 32], or ``None`` for a method that needs none.
+        images: Normalised calibration images [N, C, H, W], or ``None`` for a method that needs none.
         **options: The method's options.
 
     Raises:

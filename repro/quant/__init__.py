@@ -1,10 +1,9 @@
 """The 4-bit core: fake quantisation (equations 1-8), other methods beside it, and the layers that use them."""
 
-from repro.quant.activations import ACTIVATION_QUANTIZERS, ActivationQuantizer
+from repro.quant.activations import ActivationQuantizer
 from repro.quant.base import WeightQuantizer
 from repro.quant.frozen import FrozenQuantizer
 from repro.quant.functional import absmax, fake_quantize, largest_code, quantize
-from repro.quant.int8_qat import Int8QatQuantizer
 from repro.quant.layers import (
     QuantConv2d,
     QuantLayer,
@@ -16,14 +15,9 @@ from repro.quant.layers import (
     mean_scale,
     quant_layers,
 )
-from repro.quant.quantizers import QUANTIZERS
 from repro.quant.uniform import UniformQuantizer
 
-QUANTIZERS["int8_qat"] = Int8QatQuantizer  # here, because its module builds on the one that holds the registry
-
 __all__ = [
-    "ACTIVATION_QUANTIZERS",
-    "QUANTIZERS",
     "ActivationQuantizer",
     "FrozenQuantizer",
     "QuantConv2d",

@@ -1,10 +1,5 @@
-"""Activation quantisers: modules that a layer puts its input through, and their registry.
+"""Activation quantisers: modules that a layer puts its input through."""
 
-To add a method, write its class here, add it to ``ACTIVATION_QUANTIZERS``, and list its options in
-``repro.config.schema.ACTIVATION_QUANTIZERS``.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -135,11 +130,3 @@ class LsqActivations(ActivationQuantizer):
                 self.step.copy_(torch.where(self.started, self.step, initial_step(inputs, self.quant_max)))
                 self.started.fill_(True)
         return learned_step(inputs, self.step, 0, self.quant_max, inputs[0].numel())
-
-
-# name -> factory(**options); `none` attaches nothing.
-ACTIVATION_QUANTIZERS: dict[str, Callable[..., ActivationQuantizer]] = {
-    "dorefa": DorefaActivations,
-    "lsq": LsqActivations,
-    "pact": PactActivations,
-}

@@ -18,7 +18,6 @@ Where this departs from the two papers:
   off by up to half a level. At precision fp32 it is exact.
 """
 
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from repro.errors import ReproError
 from repro.quant.base import WeightQuantizer
+from repro.quant.sequence import model_sequence
 
 BITS = 8
 # Share of a new batch in the moving range: 100 batches' memory. Jacob (section 3.1) smooths over thousands of steps,
@@ -71,11 +71,15 @@ class Int8QatQuantizer(WeightQuantizer):
 
     @staticmethod
     def equip(model: nn.Module) -> None:
-        """Fold each batch norm into the layer before it, and quantise the input of every layer."""
-        for layer, following in _pairs(model):
-            layer.input_quantizer = MovingRangeQuantizer()
-            if isinstance(following, BatchNorm) and following.num_features == layer.weight.shape[0]:
-                layer.weight_quantizer._batch_norm = (following,)
+        """Fold each batch norm into the layer before it, and quantise the input of every quantised layer.
+
+        Raises:
+            ReproError: If the model does not say which batch norm follows which layer.
+        """
+        for stage in model_sequence(model):
+            if isinstance(stage.layer.weight_quantizer, Int8QatQuantizer):
+                stage.layer.input_quantizer = MovingRangeQuantizer()
+                stage.layer.weight_quantizer._batch_norm = () if stage.norm is None else (stage.norm,)
 
     def folding_factor(self, weight: Tensor) -> Tensor:
         """|gamma| / sigma of the batch norm that follows, 1 without one; broadcasts to ``weight``."""
@@ -164,14 +168,6 @@ class MovingRangeQuantizer(nn.Module):
         self.low.lerp_(low.float(), share)
         self.high.lerp_(high.float(), share)
         self.batches += 1
-
-
-def _pairs(model: nn.Module) -> list[tuple[Any, nn.Module | None]]:
-    """Each layer with a weight quantiser and the module after it, in the order of registration."""
-    layers = [m for m in model.modules() if isinstance(getattr(m, "weight_quantizer", None), Int8QatQuantizer)]
-    inside = {part for layer in layers for part in layer.modules() if part is not layer}
-    order = [*(m for m in model.modules() if m not in inside), None]
-    return [(layer, after) for layer, after in pairwise(order) if layer in layers]
 
 
 def _weight_quantizer(weight: Tensor) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repro.config.registry import ACTIVATION_QUANTIZERS, QUANTIZERS
+from repro.errors import ReproError
 from repro.kernels import product
-from repro.quant.activations import ACTIVATION_QUANTIZERS
 from repro.quant.base import WeightQuantizer
-from repro.quant.quantizers import QUANTIZERS
 from repro.quant.radix4 import two_phase
 
 
@@ -106,11 +106,11 @@ def attach_quantizers(model: nn.Module, name: str, *, only: str = "all", **optio
     layers = _chosen_layers(model, only)
     for layer in layers:
         layer.weight_quantizer = QUANTIZERS[name](layer.weight.detach(), **options)
-    equip = getattr(QUANTIZERS[name], "equip", None)
+    equip = getattr(QUANTIZERS[name].code, "equip", None)
     if equip is not None:
         equip(model)
     quantizers = [layer.weight_quantizer for layer in layers]
-    share_bound = getattr(QUANTIZERS[name], "share_bound", None)
+    share_bound = getattr(QUANTIZERS[name].code, "share_bound", None)
     if share_bound is not None:
         model.register_forward_pre_hook(lambda *_: share_bound(quantizers, [layer.weight for layer in layers]))
 
@@ -123,11 +123,16 @@ def attach_activation_quantizers(model: nn.Module, name: str, *, only: str = "al
         name: A key of ``ACTIVATION_QUANTIZERS``, or ``none``.
         only: ``all``, or ``inner`` to leave the last layer's input in FP32 too.
         **options: The method's options.
+
+    Raises:
+        ReproError: If the weight quantiser has equipped the inputs itself.
     """
     if name == "none":
         return
     first = next(iter(quant_layers(model).values()))
     for layer in _chosen_layers(model, only):
+        if layer.input_quantizer is not None:
+            raise ReproError(f"activation quantiser {name}: the weight quantiser quantises the layers' inputs itself")
         if layer is not first:
             layer.input_quantizer = ACTIVATION_QUANTIZERS[name](**options).to(layer.weight.device)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.config.runs import RECORD_NAME
+from repro.config.spec import Spec, complete_spec
 from repro.errors import ReproError
 from repro.records.files import atomic_write
 
@@ -70,7 +71,7 @@ class Record:
         group: Its group when it was trained.
         scale: Name of the scale.
         seed: Seed of the run.
-        spec: The resolved experiment (``repro.config.schema.SPEC``).
+        spec: The resolved experiment (``repro.config.Spec``), complete also where the file is older than an option.
         spec_hash: First 8 hexadecimal digits of its hash.
         core_version: Version of the training core, part of the hash.
         status: ``completed`` or ``diverged``.
@@ -89,7 +90,7 @@ class Record:
     group: str
     scale: str
     seed: int
-    spec: Mapping[str, Any]
+    spec: Spec
     spec_hash: str
     core_version: int
     status: str
@@ -185,7 +186,10 @@ def read_record(path: str | Path) -> Record:
     missing, extra = sorted(known - raw.keys()), sorted(raw.keys() - known)
     if missing or extra:
         raise RecordError(f"{path}: missing fields {missing}, unknown fields {extra}; see results/README.md")
-    return Record(**raw)
+    try:
+        return Record(**{**raw, "spec": complete_spec(raw["spec"])})
+    except ReproError as error:
+        raise RecordError(f"{path}: {error}; made by another version of the suite?") from None
 
 
 def find_records(results: str | Path = "results") -> list[Path]:

@@ -32,8 +32,8 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
 
 
 def runs_used(evidence: Evidence) -> pd.DataFrame:
-    """One row an experiment, scale and seed with a record; every column of ``Evidence.runs``."""
-    return evidence.runs.copy()
+    """One row an experiment, scale, seed and machine with a record; every column of ``Evidence.runs``."""
+    return pd.concat([evidence.runs, evidence.repeats], ignore_index=True)
 
 
 def show_coverage(frame: pd.DataFrame) -> pd.DataFrame:

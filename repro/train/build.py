@@ -1,31 +1,37 @@
 """From a resolved experiment to its model, as every part of the suite builds it."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from repro.models import MODELS
+from repro.config.registry import DATASETS, MODELS
+from repro.config.spec import Spec, split_options
+from repro.data.types import Shape
 from repro.quant import attach_activation_quantizers, attach_quantizers
+from repro.train.start import put_weights
 
 
-def split_options(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A configured method as its name and its options."""
-    return method["name"], {key: value for key, value in method.items() if key != "name"}
-
-
-def build_model(spec: Mapping[str, Any], classes: int) -> nn.Module:
-    """The experiment's model with random weights (torch's default generator), quantisers attached.
+def build_model(
+    spec: Spec, classes: int, image_shape: Shape | None = None, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The experiment's model with random weights (torch's default generator) or given ones, quantisers attached.
 
     Args:
-        spec: The resolved experiment, in the shape of ``repro.config.schema.SPEC``.
+        spec: The run's spec.
         classes: Number of classes K.
+        image_shape: Channels, height and width of an image; by default those of the data set that the spec names.
+        weights: State of the same model without quantisers, from which these then start; by default random weights.
+
+    Raises:
+        ReproError: If the weights are those of another model.
     """
     name, options = split_options(spec["model"])
-    model = MODELS[name](classes, **options)
-    layers = spec.get("quantized_layers", "all")  # records from before this key lack it, and the next
+    model: nn.Module = MODELS[name](classes, image_shape or DATASETS[spec["dataset"]["name"]].image_shape, **options)
+    if weights is not None:
+        put_weights(model, weights)
+    layers = spec["quantized_layers"]
     name, options = split_options(spec["quantizer"])
     attach_quantizers(model, name, only=layers, **options)
-    name, options = split_options(spec.get("activation_quantizer", {"name": "none"}))
+    name, options = split_options(spec["activation_quantizer"])
     attach_activation_quantizers(model, name, only=layers, **options)
     return model

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repro.data.types import Shape
 from repro.quant import QuantLayer, count_levels, mean_scale, quant_layers
 
 HISTOGRAM_BINS = 61
@@ -71,7 +72,7 @@ def _describe_layer(name: str, layer: QuantLayer) -> dict[str, Any]:
 def model_sizes(model: nn.Module) -> dict[str, int]:
     """Bytes in FP32, by the paper's count (table VI), and as a file that really holds the codes.
 
-    The paper counts every parameter at the weights' bit width and no scales (evidence, point 11). Packed
+    The paper counts every parameter at the weights' bit width and no scales (table VI). Packed
     are the quantised weights at their bit width, and everything else in FP32: biases, batch norm
     parameters and statistics (its step counter too, 8 bytes each), every scale of the quantised layers'
     weights, and what the quantisers of inputs hold (a learned step or clip).
@@ -105,7 +106,7 @@ def _count_network_parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def count_flops(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, float]:
+def count_flops(model: nn.Module, image_shape: Shape) -> dict[str, float]:
     """FLOPs an image of a forward pass and of a whole step (forward and backward): those of the products alone.
 
     As torch's counter counts them, whose import costs a start as much as torch itself. The backward pass has a
@@ -133,8 +134,8 @@ def rounded(row: Mapping[str, float]) -> dict[str, Any]:
 
 
 def short_name(layer: str) -> str:
-    """``layers.conv1`` as ``conv1``."""
-    return layer.rsplit(".", 1)[-1]
+    """``layers.conv1`` as ``conv1``: the whole path but for the attribute in which a model keeps its layers."""
+    return layer.removeprefix("layers.")
 
 
 def _digits(value: float | None) -> float | None:

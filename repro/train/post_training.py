@@ -13,6 +13,7 @@ from torch import Tensor
 from repro.config import CORE_VERSION, Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
+from repro.config.spec import split_options
 from repro.data import ImageData
 from repro.data.augment import normalize
 from repro.errors import ReproError
@@ -20,7 +21,6 @@ from repro.ptq import quantize_model
 from repro.ptq.calibration import CALIBRATION_IMAGES
 from repro.quant import quant_layers
 from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_record
-from repro.train.build import split_options
 from repro.train.checkpoint import save_weights
 from repro.train.device import choose_device, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
@@ -70,7 +70,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
-    compute = count_flops(model)
+    compute = count_flops(model, data.image_shape)
     start = time.perf_counter()
     name, options = split_options(run.spec["ptq"])
     del options["source"]  # which weights, not how
@@ -153,7 +153,7 @@ def calibration_images(data: ImageData, seed: int, device: torch.device) -> Tens
         device: Where they go.
 
     Returns:
-        [N, 3, 32, 32].
+        [N, C, H, W].
     """
     generator = torch.Generator().manual_seed(derive_seed(seed, "calibration"))
     chosen = torch.randperm(len(data.train.labels), generator=generator)[:CALIBRATION_IMAGES].sort().values

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from repro.config import Spec
+from repro.config.registry import DATASETS, RGB_32
 from repro.data import ImageData, Split
+from repro.data.types import Shape
 from repro.train.device import choose_device, set_arithmetic
 from repro.train.trainer import EVALUATION_BATCH, Interrupted, Trainer
 
@@ -15,16 +16,13 @@ WARM_UP_STEPS = 2
 TIMED_STEPS = 6
 
 
-def probe_rates(
-    spec: Mapping[str, Any], threads: int, device_name: str = "auto", classes: int = 10
-) -> dict[str, float]:
+def probe_rates(spec: Spec, threads: int, device_name: str = "auto") -> dict[str, float]:
     """Seconds an image of training and of evaluation, with the run's own model and arithmetic.
 
     Args:
         spec: The run's resolved experiment; only its data are replaced.
         threads: Threads of a CPU run.
         device_name: ``auto``, ``cpu`` or ``cuda``.
-        classes: Number of classes of the made-up data.
 
     Returns:
         ``train`` and ``evaluate``, seconds an image.
@@ -32,7 +30,8 @@ def probe_rates(
     device = choose_device(device_name)
     set_arithmetic(device, threads, spec["precision"])
     steps = WARM_UP_STEPS + TIMED_STEPS
-    data = made_up(spec["batch_size"] * (steps + 1), classes)
+    known = DATASETS[spec["dataset"]["name"]]
+    data = made_up(spec["batch_size"] * (steps + 1), known.classes, known.image_shape)
     trainer = Trainer(spec, 0, data, device)
     stamps: list[float] = []
 
@@ -51,12 +50,13 @@ def probe_rates(
     return {"train": train / spec["batch_size"], "evaluate": evaluate / len(data.test.labels)}
 
 
-def made_up(images: int, classes: int) -> ImageData:
-    """Random images in CIFAR's shape: for times, never for accuracies."""
+def made_up(images: int, classes: int, image_shape: Shape = RGB_32) -> ImageData:
+    """Random images, by default in CIFAR's shape: for times, never for accuracies."""
+    channels, height, width = image_shape
     generator = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
-        pixels = torch.randint(0, 256, (count, 32, 32, 3), generator=generator, dtype=torch.uint8)
+        pixels = torch.randint(0, 256, (count, height, width, channels), generator=generator, dtype=torch.uint8)
         return Split(pixels, torch.arange(count) % classes)
 
     return ImageData(
@@ -65,8 +65,8 @@ def made_up(images: int, classes: int) -> ImageData:
         train=split(images),
         test=split(max(EVALUATION_BATCH.values())),
         validation=None,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
         flip=True,
         crop_padding=4,
         fingerprint="",

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol, TextIO
 
 from repro.text import duration
@@ -64,33 +65,23 @@ class LineProgress:
 
 
 class BarProgress:
-    """A bar an epoch with its ETA, and the epochs' figures above it (needs rich)."""
+    """A bar a run with its ETA, and the epochs' figures above all bars (needs rich)."""
 
     def __init__(self) -> None:
-        """Draw on standard error."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
+        """Draw on standard error, on the display that all runs of this process share."""
+        self.display = _shared_display()
         self._task: Any = None
         self._label, self._epochs, self._done = "", 0, 0
 
     def start(self, label: str, epochs: int, epochs_done: int) -> None:
         """Show the bar."""
         self._label, self._epochs, self._done = label, epochs, epochs_done
-        self._task = self._bar.add_task(label, total=None)
-        self._bar.start()
+        self._task = self.display.add_task(label, total=None)
+        self.display.start()
 
     def step(self, step: int, steps: int) -> None:
         """Move the bar; its total is the whole run, so that the ETA is the run's."""
-        self._bar.update(
+        self.display.update(
             self._task,
             description=f"{self._label}, epoch {self._done + 1}/{self._epochs}",
             completed=self._done * steps + step,
@@ -98,13 +89,27 @@ class BarProgress:
         )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print the epoch's figures above the bar."""
+        """Print the epoch's figures above the bars."""
         self._done = row["epoch"]
-        self._bar.console.print(describe_epoch(row, self._epochs), highlight=False)
+        line = f"{self._label}: {describe_epoch(row, self._epochs)}"
+        self.display.console.print(line, highlight=False)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._bar.stop()
+        """Take the bar away; with the last one the terminal is left as it was."""
+        if [task.id for task in self.display.tasks] == [self._task]:
+            self.display.stop()  # the last bar stays to be read
+        self.display.remove_task(self._task)
+
+
+@cache
+def _shared_display() -> Any:
+    """One display a process: two would write over each other's lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return RichProgress(*columns, console=Console(stderr=True))
 
 
 def make_progress() -> Progress:

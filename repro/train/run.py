@@ -17,6 +17,7 @@ from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
 from repro.records import (
+    CHECKPOINT_NAME,
     LOCK_NAME,
     Record,
     delete_temporary_files,
@@ -37,6 +38,7 @@ from repro.train.measure import count_flops, count_parameters, describe_layers, 
 from repro.train.outcome import judge, summarize
 from repro.train.progress import Progress, make_progress
 from repro.train.snapshots import Snapshots
+from repro.train.start import load_start
 from repro.train.surroundings import describe_data, describe_place, load_data, now, session_environment
 from repro.train.trainer import Interrupted, Trainer
 
@@ -76,6 +78,8 @@ class Settings:
         checkpoint_seconds: An epoch's end is saved unless less time has passed since the last; a stop always is.
         compile: Compile the model with inductor, which changes the last bits; pays on a GPU at most.
         plan: The runs of the scale, with which this one shares its first epochs; ``None`` shares none.
+        start: The run from whose weights one with ``start_from`` begins, and the results where they lie; by default
+            the plan's, in ``results``.
     """
 
     results: Path = Path("results")
@@ -89,6 +93,11 @@ class Settings:
     checkpoint_seconds: float = 10.0
     compile: bool = False
     plan: Plan | None = None
+    start: tuple[Run | None, Path] | None = None
+
+    def start_of(self, run: Run) -> tuple[Run | None, Path]:
+        """``start``, or what takes its place."""
+        return self.start or (None if self.plan is None else self.plan.source(run), self.results)
 
 
 def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
@@ -117,7 +126,7 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
     with only_writer(directory):
         record = finished_record(run, settings.results)
         if record is None:
-            record = yield from _Session(run, settings, directory).train()
+            record = yield from _Training(run, settings, directory).train()
         return record
 
 
@@ -153,7 +162,7 @@ def only_writer(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-class _Session:
+class _Training:
     """One process's share of one run."""
 
     def __init__(self, run: Run, settings: Settings, directory: Path) -> None:
@@ -161,9 +170,11 @@ class _Session:
         self.device = choose_device(settings.device)
         self.threads = run.torch_threads if settings.threads is None else settings.threads
         set_arithmetic(self.device, self.threads, run.spec["precision"])
-        self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device)
+        under_way = (directory / CHECKPOINT_NAME).exists()
+        weights = None if under_way else load_start(run, *settings.start_of(run))
+        self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device, weights)
         self.data = self.trainer.data
-        self.compute = count_flops(self.trainer.model)
+        self.compute = count_flops(self.trainer.model, self.data.image_shape)
         self.zero_rate_epoch = zero_rate_epoch(run.spec)
         if settings.compile:
             self.trainer.model.compile(dynamic=False)

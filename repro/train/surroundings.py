@@ -57,6 +57,7 @@ def describe_data(data: ImageData) -> dict[str, Any]:
         "name": data.name,
         "fingerprint": data.fingerprint,
         "classes": data.classes,
+        "image_shape": list(data.image_shape),
         "train_images": len(data.train.labels),
         "validation_images": len(data.validation.labels) if data.validation else 0,
         "test_images": len(data.test.labels),

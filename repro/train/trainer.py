@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from repro.config.registry import OPTIMIZERS, SCHEDULES
+from repro.config.spec import Spec, split_options
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
 from repro.models.dropout import share_generator
-from repro.optim import OPTIMIZERS, SCHEDULES, FusedUpdate, WeightClip, clip_gradients, set_learning_rate
+from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
-from repro.train.build import build_model, split_options
+from repro.train.build import build_model
 from repro.train.device import autocast, set_matmul_precision
 from repro.train.graph import StepGraph
 from repro.train.seeds import derive_seed
@@ -43,11 +45,21 @@ class Trainer:
         steps_done: Completed steps of the epoch under way; 0 between epochs.
     """
 
-    def __init__(self, spec: Mapping[str, Any], seed: int, data: ImageData, device: torch.device) -> None:
-        """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device."""
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        data: ImageData,
+        device: torch.device,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device.
+
+        ``weights`` are those that a run with ``start_from`` begins with, before its quantisers are attached.
+        """
         self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))
-        self.model = build_model(spec, data.classes)
+        self.model = build_model(spec, data.classes, data.image_shape, weights)
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._generator = torch.Generator(device)
         share_generator(self.model, self._generator)

@@ -6,7 +6,7 @@ from repro.analysis import Architecture
 @pytest.mark.parametrize("classes", [10, 100])
 def test_arithmetic_equals_the_model_that_is_trained(classes):
     pytest.importorskip("torch")
-    from repro.models import MODELS
+    from repro.config.registry import MODELS
     from repro.quant import attach_quantizers
     from repro.train.measure import count_flops, count_parameters, model_sizes
 
@@ -16,7 +16,7 @@ def test_arithmetic_equals_the_model_that_is_trained(classes):
     assert count_parameters(model) == {"parameters": by_hand.parameters, "quantized_weights": by_hand.weights}
     sizes = {name: getattr(by_hand, name) for name in ("fp32_bytes", "paper_bytes", "packed_bytes")}
     assert model_sizes(model) == sizes
-    assert count_flops(model)["step_flops_per_image"] == by_hand.step_flops
+    assert count_flops(model, (3, 32, 32))["step_flops_per_image"] == by_hand.step_flops
 
 
 def test_the_papers_counts():

@@ -20,7 +20,7 @@ def test_the_plain_description_is_the_model_that_is_trained(classes):
     norms = sum(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules())
     assert norms == len(Architecture(classes).layers) - 1
     assert Architecture(classes).statistics_bytes == sum(b.numel() * b.element_size() for b in model.buffers())
-    assert 2 * Architecture(classes).multiply_adds == count_flops(model)["forward_flops_per_image"]
+    assert 2 * Architecture(classes).multiply_adds == count_flops(model, (3, 32, 32))["forward_flops_per_image"]
 
 
 def test_known_figures():

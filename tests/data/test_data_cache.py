@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.data import DataError, cifar, datasets, load_dataset, prepare_dataset
+from repro.data import DataError, cifar, load_dataset, prepare_dataset
 from repro.data.cifar import load_parts
 from repro.data.folders import read_class_folders
 from repro.data.types import Parts
@@ -116,7 +116,7 @@ def test_killed_writer_leaves_no_half_cache(tiny, directory, monkeypatch):
 
 
 def test_prepare_summarizes_and_caches(tiny, directory, monkeypatch):
-    monkeypatch.setattr(datasets, "load_expected", lambda name: tiny.expected)
+    monkeypatch.setattr(cifar, "load_expected", lambda name: tiny.expected)
     line = prepare_dataset("cifar10", data_dir=directory)
     assert line.startswith("cifar10: 50 training and 20 test images of 10 classes")
     assert line.endswith(f"cached at {directory / 'cache/cifar10.npz'}")

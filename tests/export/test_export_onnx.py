@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from repro.config.registry import MODELS
 from repro.export import ExportError, build_onnx
 from repro.export.evaluate import onnx_session, session_logits
 from repro.export.latency import measure_latency
-from repro.quant import QUANTIZERS, FrozenQuantizer, quant_layers
+from repro.quant import FrozenQuantizer, quant_layers
+from repro.quant.uniform import AbsmaxQuantizer
 from repro.records.export import VARIANTS
 
 
-class BetweenLevels(QUANTIZERS["absmax"]):
+class BetweenLevels(AbsmaxQuantizer):
     """A grid without a zero, as DoReFa's: no code times scale."""
 
     def forward(self, weight):
@@ -83,6 +85,18 @@ def test_a_scale_a_channel_agrees_too(built, images):
         channels = torch.linspace(0.5, 2, len(codes)).reshape(-1, *[1] * (codes.dim() - 1))
         layer.weight_quantizer = FrozenQuantizer(codes, scale * channels, bit_width=4)
     assert relative_difference(build_onnx(model, record), model, images) < 1e-4
+
+
+@pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 13, 10)])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_image_size_agrees(built, model, image_shape):
+    net, record = built(model=model, image_shape=image_shape)
+    images = torch.randn(4, *image_shape).to(memory_format=torch.channels_last)
+    content = build_onnx(net, record)
+    assert relative_difference(content, net, images) < 1e-4
+    proto = onnx.load_from_string(content)
+    assert [entry.dim_value for entry in proto.graph.input[0].type.tensor_type.shape.dim][1:] == list(image_shape)
+    assert sum(node.op_type == "DequantizeLinear" for node in proto.graph.node) == len(quant_layers(net))
 
 
 def test_what_the_graph_cannot_hold_is_refused(built):

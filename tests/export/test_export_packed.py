@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load, load_file, save_file
 
 from repro.analysis import Architecture
-from repro.config.schema import QUANTIZERS as DECLARED
+from repro.config.registry import MODELS, QUANTIZERS
 from repro.errors import ReproError
 from repro.export import ExportError, load_packed, pack_model
 from repro.export.bits import pack_codes, unpack_codes
 from repro.export.packed import METADATA_KEY, payload_bytes
-from repro.quant import QUANTIZERS, count_levels, quant_layers
+from repro.quant import count_levels, quant_layers
 from repro.train.measure import model_sizes
 
 
@@ -51,7 +51,20 @@ def test_every_code_of_every_width_comes_back(bits):
     assert np.array_equal(unpack_codes(packed, len(codes), bits), codes)
 
 
-METHODS = [(name, bits) for name in QUANTIZERS for bits in (2, 3, 4, 8) if bits == 4 or "bit_width" in DECLARED[name]]
+@pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 13, 10)])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_image_size_comes_back_bit_for_bit(packed, model, image_shape):
+    net, _, path = packed(model=model, image_shape=image_shape)
+    images = torch.randn(4, *image_shape).to(memory_format=torch.channels_last)
+    again = load_packed(path).model
+    with torch.no_grad():
+        assert torch.equal(again(images), net(images))
+    assert [count_levels(layer) for layer in quant_layers(again).values()] == [
+        count_levels(layer) for layer in quant_layers(net).values()
+    ]
+
+
+METHODS = [(name, n) for name, m in QUANTIZERS.items() for n in (2, 3, 4, 8) if n == 4 or "bit_width" in m.options]
 
 
 @pytest.mark.parametrize(("name", "bits"), METHODS)
@@ -68,7 +81,7 @@ def test_every_method_comes_back_bit_for_bit_or_refuses(built, images, tmp_path,
     again = load_packed(path)
     with torch.no_grad():
         assert torch.equal(again.model(images), expected)
-    assert again.spec == record["spec"]
+    assert again.record["spec"] == record["spec"]
     before, after = quant_layers(model), quant_layers(again.model)
     assert [count_levels(layer) for layer in before.values()] == [count_levels(layer) for layer in after.values()]
     state, restored = model.state_dict(), again.model.state_dict()

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from repro.config import Run, schema
+from repro.config import Run
+from repro.config.registry import QUANTIZERS
 from repro.data import ImageData, load_dataset
-from repro.quant import QUANTIZERS
 from repro.train import Trainer
 from tests.conftest import example_options
 
@@ -136,7 +136,7 @@ def test_threads(digits: ImageData, tiny_run: MakeRun) -> None:
 def test_every_quantiser_with_both(
     quantizer: str, precision: str, digits: ImageData, tiny_run: MakeRun, by_torch: ByTorch
 ) -> None:
-    options = {"name": quantizer, **example_options(schema.QUANTIZERS[quantizer])}
+    options = {"name": quantizer, **example_options(QUANTIZERS[quantizer].options if quantizer in QUANTIZERS else {})}
 
     def losses() -> list[float]:
         trainer = Trainer(tiny_run(batch_size=64, precision=precision, quantizer=options).spec, 0, digits, CPU)

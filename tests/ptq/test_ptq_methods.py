@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repro.config.schema import PTQ_METHODS as DECLARED
+from repro.config.registry import PTQ_METHODS
 from repro.errors import ReproError
 from repro.models import VGG
-from repro.ptq import PTQ_METHODS, attach_stored, quantize_model
+from repro.ptq import attach_stored, quantize_model
 from repro.ptq.aciq import allocate_bits
 from repro.ptq.calibration import channel_means, correct_biases, output_means, visit_inputs, visit_outputs
 from repro.ptq.clipping import gauss_clip, laplace_clip, mse_bound
@@ -59,9 +59,7 @@ def images() -> Tensor:
 
 def quantized(name: str, images: Tensor, bits: int = 4, spread: float = 0.0) -> nn.Module:
     model = trained(spread=spread)
-    declared = {key: option for key, option in DECLARED[name].items() if key != "source"}  # whose weights, not how
-    options = {key: bits if key == "bit_width" else value for key, value in example_options(declared).items()}
-    quantize_model(model, name, images, **options)
+    quantize_model(model, name, images, **{**example_options(PTQ_METHODS[name].options), "bit_width": bits})
     return model
 
 
@@ -74,10 +72,6 @@ def weight_error(model: nn.Module) -> list[float]:
 def logit_error(model: nn.Module, images: Tensor, spread: float = 0.0) -> float:
     reference = trained(spread=spread)(images)
     return float((model(images) - reference).norm() / reference.norm())
-
-
-def test_registry_and_schema_name_the_same_methods() -> None:
-    assert set(DECLARED) == set(PTQ_METHODS) | {"none"}
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -305,11 +299,23 @@ def test_visits_come_in_order_and_leave_no_hook(images: Tensor) -> None:
     assert len(seen) == 8
 
 
-def test_a_layer_without_a_bias_is_named(images: Tensor) -> None:
+def test_a_layer_without_a_bias_leaves_the_shift_to_its_batch_norm(images: Tensor) -> None:
+    model, with_bias = trained(), trained()
+    target = output_means(model, images)
+    for one in (model, with_bias):
+        one.layers.conv3.weight.data *= 1.5
+    model.layers.conv3.bias = None
+    with_bias.layers.conv3.bias.data.zero_()
+    correct_biases(model, images, target)
+    correct_biases(with_bias, images, target)
+    assert torch.allclose(model(images), with_bias(images), atol=1e-4)
+
+
+def test_a_layer_with_nowhere_to_put_a_shift_is_named(images: Tensor) -> None:
     model = trained()
     target = output_means(model, images)
-    model.layers.conv3.bias = None
-    with pytest.raises(ReproError, match=r"layers\.conv3 has no bias"):
+    model.layers.fc2.bias = None
+    with pytest.raises(ReproError, match=r"layers\.fc2 has no bias and no batch norm behind it"):
         correct_biases(model, images, target)
 
 

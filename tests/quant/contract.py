@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from repro.config import schema
-from repro.quant import ACTIVATION_QUANTIZERS, QUANTIZERS, ActivationQuantizer, WeightQuantizer
+from repro.config.options import Option
+from repro.config.registry import ACTIVATION_QUANTIZERS, QUANTIZERS
+from repro.quant import ActivationQuantizer, WeightQuantizer
 from tests.conftest import example_options
 
 SHAPE = (24, 10, 3, 3)  # 2,160 weights: no multiple of 64, so a block method has a short last block
@@ -35,7 +36,7 @@ def distributions() -> dict[str, Tensor]:
     }
 
 
-def option_sets(options: Mapping[str, schema.Option]) -> list[dict[str, object]]:
+def option_sets(options: Mapping[str, Option]) -> list[dict[str, object]]:
     """The example options, at 2, 4 and 8 bits where the method has a bit width."""
     example = example_options(options)
     return [{**example, "bit_width": bits} for bits in (2, 4, 8)] if "bit_width" in options else [example]
@@ -49,7 +50,7 @@ def ensure(condition: bool, message: str) -> None:
 
 def check_weight_quantizer(name: str) -> None:
     """All promises of ``WeightQuantizer``, for one registered method."""
-    for options in option_sets(schema.QUANTIZERS[name]):
+    for options in option_sets(QUANTIZERS[name].options):
         for kind, initial, weight in _initial_and_later():
             where = f"{name} {options}, {kind}"
             _check_values(QUANTIZERS[name](initial, **options), weight, where)
@@ -93,7 +94,7 @@ def _check_scale_invariance(name: str, options: Mapping[str, object]) -> None:
         quantizer = QUANTIZERS[name](weight, **options)
         codes, _ = quantizer.codes(weight)
         moved += [(kind, shift) for shift in SHIFTS if not torch.equal(quantizer.codes(weight * shift)[0], codes)]
-    claimed = QUANTIZERS[name].scale_invariant
+    claimed = QUANTIZERS[name].code.scale_invariant
     where = f"{name} {options}"
     ensure(not (claimed and moved), f"{where}: claims scale invariance, but codes moved for {moved}")
     ensure(claimed or bool(moved), f"{where}: denies scale invariance, but no code moved")
@@ -101,7 +102,7 @@ def _check_scale_invariance(name: str, options: Mapping[str, object]) -> None:
 
 def check_activation_quantizer(name: str) -> None:
     """All promises of ``ActivationQuantizer``, for one registered method."""
-    for options in option_sets(schema.ACTIVATION_QUANTIZERS[name]):
+    for options in option_sets(ACTIVATION_QUANTIZERS[name].options):
         for kind, values in distributions().items():
             for training in (True, False):
                 where = f"{name} {options}, {kind}, {'training' if training else 'evaluation'}"

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from repro.config.schema import ACTIVATION_QUANTIZERS as DECLARED
-from repro.config.schema import BITS
+from repro.config.options import Method
+from repro.config.registry import ACTIVATION_QUANTIZERS, BITS
 from repro.models import VGG
-from repro.quant import ACTIVATION_QUANTIZERS, ActivationQuantizer, attach_activation_quantizers, quant_layers
+from repro.quant import ActivationQuantizer, attach_activation_quantizers, quant_layers
 from repro.quant.activations import DorefaActivations, LsqActivations, PactActivations
 from tests.conftest import example_options
 from tests.quant.contract import check_activation_quantizer
@@ -18,12 +18,8 @@ from tests.quant.contract import check_activation_quantizer
 def build(name: str, only: str = "all") -> torch.nn.Module:
     torch.manual_seed(0)
     model = VGG(classes=10, width=0.125, dropout=0.5)
-    attach_activation_quantizers(model, name, only=only, **example_options(DECLARED[name]))
+    attach_activation_quantizers(model, name, only=only, **example_options(ACTIVATION_QUANTIZERS[name].options))
     return model
-
-
-def test_registry_and_schema_name_the_same_methods() -> None:
-    assert set(DECLARED) == set(ACTIVATION_QUANTIZERS) | {"none"}
 
 
 @pytest.mark.parametrize("name", ACTIVATION_QUANTIZERS)
@@ -40,8 +36,7 @@ class OneLevelTooMany(DorefaActivations):
 
 
 def test_contract_catches_a_level_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ACTIVATION_QUANTIZERS, "bad", OneLevelTooMany)
-    monkeypatch.setitem(DECLARED, "bad", {"bit_width": BITS})
+    monkeypatch.setitem(ACTIVATION_QUANTIZERS, "bad", Method(OneLevelTooMany, bit_width=BITS))
     with pytest.raises(pytest.fail.Exception, match="levels, declared 4"):
         check_activation_quantizer("bad")
 
@@ -111,7 +106,7 @@ def test_lsq_gradients_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATION_QUANTIZERS)
 def test_bfloat16_is_the_fp32_result_rounded_once(name: str) -> None:
-    quantizer: ActivationQuantizer = ACTIVATION_QUANTIZERS[name](**example_options(DECLARED[name]))
+    quantizer: ActivationQuantizer = ACTIVATION_QUANTIZERS[name](**example_options(ACTIVATION_QUANTIZERS[name].options))
     inputs = torch.rand(64, 32).bfloat16() * 2
     twin = copy.deepcopy(quantizer)
     assert torch.equal(quantizer(inputs), twin(inputs.float()).bfloat16())

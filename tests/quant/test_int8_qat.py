@@ -10,13 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from repro.config import Run
+from repro.config.registry import QUANTIZERS
 from repro.errors import ReproError
 from repro.models import VGG
-from repro.quant import attach_quantizers, count_levels, effective_weight, mean_scale, quant_layers
+from repro.quant import (
+    attach_activation_quantizers,
+    attach_quantizers,
+    count_levels,
+    effective_weight,
+    mean_scale,
+    quant_layers,
+)
 from repro.quant.int8_qat import Int8QatQuantizer, MovingRangeQuantizer
 from repro.records import read_csv_rows
 from repro.train import Interrupted, Settings, train_run
 from repro.train.checkpoint import WEIGHTS_NAME
+from tests.conftest import example_options
 
 MakeRun = Callable[..., Run]
 
@@ -241,10 +250,26 @@ def test_without_brevitas_only_this_method_is_refused(monkeypatch: pytest.Monkey
     others = (
         "import sys; sys.modules['brevitas'] = None\n"
         "import repro.train; from repro.models import VGG; from repro.quant import attach_quantizers\n"
-        "attach_quantizers(VGG(10, 0.0625, 0.5), 'absmax', bit_width=4); print('trains')"
+        "attach_quantizers(VGG(10, width=0.0625, dropout=0.5), 'absmax', bit_width=4); print('trains')"
     )
     result = subprocess.run([sys.executable, "-c", others], cwd=project, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "trains"
     monkeypatch.setitem(sys.modules, "brevitas.quant", None)
     with pytest.raises(ReproError, match="int8_qat needs Brevitas"):
         attach_quantizers(plain(), "int8_qat")
+
+
+def test_another_quantiser_of_inputs_is_refused() -> None:
+    """It would replace the 8-bit inputs that are half of the method."""
+    model = plain()
+    attach_quantizers(model, "int8_qat")
+    with pytest.raises(ReproError, match="quantises the layers' inputs itself"):
+        attach_activation_quantizers(model, "dorefa", bit_width=4)
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_the_registry_says_which_method_quantises_inputs(name: str) -> None:
+    model = plain()
+    attach_quantizers(model, name, **example_options(QUANTIZERS[name].options))
+    found = {layer.input_quantizer and layer.input_quantizer.bit_width for layer in quant_layers(model).values()}
+    assert found == {QUANTIZERS[name].input_bits}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from repro.quant import QUANTIZERS
+from repro.config.registry import QUANTIZERS
 from repro.quant.block import NF4Quantizer, nf4_levels
 from repro.quant.dorefa import DorefaQuantizer
 from repro.quant.lsq import LsqQuantizer, learned_step

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from repro.config.schema import BITS
-from repro.config.schema import QUANTIZERS as DECLARED
+from repro.config.registry import BITS, QUANTIZERS, Quantizer
+from repro.config.schema import SPEC
 from repro.models import VGG
 from repro.quant import (
-    QUANTIZERS,
     UniformQuantizer,
     absmax,
     attach_quantizers,
@@ -24,13 +23,9 @@ from tests.quant.contract import check_weight_quantizer
 def build(name: str, bits: int = 4) -> torch.nn.Module:
     torch.manual_seed(0)
     model = VGG(classes=10, width=0.125, dropout=0.5)
-    options = example_options(DECLARED[name])
+    options = example_options(SPEC.fields["quantizer"].options(name))
     attach_quantizers(model, name, **{key: bits if key == "bit_width" else value for key, value in options.items()})
     return model
-
-
-def test_registry_and_schema_name_the_same_methods() -> None:
-    assert set(DECLARED) == set(QUANTIZERS) | {"none"}
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
@@ -78,8 +73,7 @@ class ClaimsInvariance(InitialAbsmaxQuantizer):
 )
 def test_contract_catches(bad: type, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that breaks one promise does not pass once it is registered."""
-    monkeypatch.setitem(QUANTIZERS, "bad", bad)
-    monkeypatch.setitem(DECLARED, "bad", {"bit_width": BITS})
+    monkeypatch.setitem(QUANTIZERS, "bad", Quantizer(bad, bit_width=BITS))
     with pytest.raises(pytest.fail.Exception, match=broken):
         check_weight_quantizer("bad")
 

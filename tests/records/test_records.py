@@ -59,6 +59,8 @@ def test_a_record_holds_no_path_and_no_host_name(finished: tuple[Path, Run]) -> 
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99"),
         (lambda text: text.replace('"spec_hash"', '"spec_hsh"'), "missing fields"),
         (lambda text: "[]", "schema version None"),
+        (lambda text: text.replace('"batch_size"', '"batchsize"'), "spec.batch_size: missing"),
+        (lambda text: text.replace('"absmax"', '"unheard_of"'), "unknown method 'unheard_of'"),
     ],
 )
 def test_damaged_records_are_named(finished: tuple[Path, Run], damage: object, expected: str) -> None:

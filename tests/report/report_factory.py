@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.config import Config, Plan
-from repro.config.schema import DATASET_SIZES
+from repro.config.registry import DATASETS
 from repro.records import Export, Record, read_record, write_export, write_record
 from repro.records.export import VARIANTS
 
@@ -61,7 +61,7 @@ class RecordFactory:
             data={
                 "name": run.spec["dataset"]["name"], "fingerprint": "0123abcd",
                 "classes": CLASSES[run.spec["dataset"]["name"]], "train_images": 1000, "validation_images": 0,
-                "test_images": run.spec["dataset"]["test_images"] or DATASET_SIZES[run.spec["dataset"]["name"]][1],
+                "test_images": run.spec["dataset"]["test_images"] or DATASETS[run.spec["dataset"]["name"]].test_images,
             },
             layers=[],
             size={

@@ -9,27 +9,19 @@ import pytest
 
 from repro.cli import main
 from repro.config import Config, Plan, Run, load_config
-from repro.config.schema import DATASET_SIZES
 from repro.config.trajectories import snapshot_path
-from repro.data import load_dataset
+from repro.costs import NO_WEIGHTS, START_SECONDS, RunCost, parse_duration, scale_costs, slots, wall_seconds
 from repro.errors import ReproError
-from repro.plan import NO_WEIGHTS, START_SECONDS, PlannedRun, parse_duration, plan_scale, slots, wall_seconds
 from repro.records import read_csv_rows, read_record, write_record
 from repro.records.environment import available_cores
 from repro.train import Settings, quantize_run, train_run
 from repro.train.probe import probe_rates
 
 
-@pytest.mark.parametrize("name", ["digits10", "digits100"])
-def test_sizes_are_those_of_the_data(name: str) -> None:
-    data = load_dataset(name)
-    assert DATASET_SIZES[name] == (len(data.train.labels), len(data.test.labels))
-
-
 def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
     tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repro.plan.has_gpu", lambda: False)
+    monkeypatch.setattr("repro.costs.has_gpu", lambda: False)
     plan = Plan(config, "smoke")
     train_run(plan.run("main_cifar10", 0), Settings(results=tmp_path))
     asked: list[str] = []
@@ -38,12 +30,14 @@ def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
         asked.append(run.experiment)
         return {"train": 1.0, "evaluate": 0.5}
 
-    planned = {entry.run.experiment: entry for entry in plan_scale(plan, tmp_path, probe)}
+    planned = {entry.run.experiment: entry for entry in scale_costs(plan, tmp_path, probe)}
     assert planned["main_cifar10"].source == "cached"
     assert planned["main_cifar10"].seconds == 0
     assert planned["ablation_full"].source == "records"
     assert planned["fp32_cifar10"].source == "probe"
-    assert asked == ["fp32_cifar10"], "one probe a setting"
+    assert {"fp32_cifar10", "qat8_cifar10", "lsq_w4_cifar10", "pact_w4a4_cifar10"} <= set(asked), "one a method"
+    assert planned["bits2_cifar10"].source == "records", "another bit width is the same arithmetic"
+    assert len(asked) == len(set(asked)) < len(planned)
     epochs = planned["fp32_cifar10"].run.spec["epochs"]
     assert planned["fp32_cifar10"].seconds == pytest.approx(epochs * (256 + 0.5 * 200), abs=10)
 
@@ -51,19 +45,19 @@ def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
     record = read_record(other.record_path(tmp_path))
     elsewhere = replace(record, environment={**record.environment, "processor": "another one"})
     write_record(other.directory(tmp_path), elsewhere, read_csv_rows(other.directory(tmp_path) / "epochs.csv"), [])
-    planned = {entry.run.experiment: entry for entry in plan_scale(plan, tmp_path, probe)}
+    planned = {entry.run.experiment: entry for entry in scale_costs(plan, tmp_path, probe)}
     assert planned["ablation_full"].source == "probe", "another machine's speed says nothing here"
 
 
 def test_ptq_trains_no_epoch_and_may_need_weights_again(
     tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repro.plan.has_gpu", lambda: False)
+    monkeypatch.setattr("repro.costs.has_gpu", lambda: False)
     plan = Plan(config, "smoke")
     source, run = plan.run("fp32_cifar10", 0), plan.run("ptq4_cifar10", 0)
 
-    def planned() -> dict[str, PlannedRun]:
-        entries = plan_scale(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
+    def planned() -> dict[str, RunCost]:
+        entries = scale_costs(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
         return {entry.run.experiment: entry for entry in entries}
 
     first = planned()
@@ -83,7 +77,7 @@ def test_epochs_that_runs_share_count_once(tmp_path: Path, config: Config) -> No
     plan = Plan(config, "smoke")
 
     def left() -> dict[str, int]:
-        entries = plan_scale(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
+        entries = scale_costs(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
         return {entry.run.experiment: entry.epochs_left for entry in entries}
 
     main, restarts = plan.run("main_cifar10", 0), plan.run("schedule_restarts_cifar10", 0)
@@ -111,7 +105,7 @@ def test_the_probe_times_the_real_step(tiny_run: Callable[..., Run]) -> None:
 
 def test_runs_share_the_cores(config: Config) -> None:
     run = Plan(config, "paper").run("main_cifar10", 0)
-    planned = [PlannedRun(replace(run, torch_threads=1), "not started", 1, 60.0, "probe") for _ in range(4)]
+    planned = [RunCost(replace(run, torch_threads=1), "not started", 1, 60.0, "probe") for _ in range(4)]
     assert wall_seconds(planned, cores=1) == 240
     assert wall_seconds([], cores=1) == 0
     assert wall_seconds(planned[:1], cores=64) == 60
@@ -135,7 +129,7 @@ def test_over_budget_is_an_exit_status(
 ) -> None:
     shutil.copy(project / "config.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("repro.commands._probe", lambda run: {"train": 0.01, "evaluate": 0.003})
+    monkeypatch.setattr("repro.commands.plan.probe", lambda run: {"train": 0.01, "evaluate": 0.003})
     assert main(["plan", "--scale", "smoke", "--budget", "10s"]) == 1
     assert "over the budget of 10 s" in capsys.readouterr().err
     assert main(["plan", "--scale", "smoke", "--budget", "10d"]) == 0

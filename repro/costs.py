@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from repro.config import Plan, Run
-from repro.config.schema import DATASET_SIZES
+from repro.config import Plan, Run, Spec
+from repro.config.options import NONE
+from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
 from repro.records import DIVERGED, Record, RecordError, find_records, read_record
@@ -24,7 +24,7 @@ Probe = Callable[[Run], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class RunCost:
     """One run and what it still costs.
 
     Attributes:
@@ -43,8 +43,8 @@ class PlannedRun:
     source: str
 
 
-def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
-    """Every run of the plan's scale with its state and cost.
+def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
+    """Every run that the plan's scale asks for by default, with its state and cost.
 
     An epoch's time comes from records that this kind of processor made with the same model,
     arithmetic and threads, and where there is none, or a GPU, from ``probe``, once a setting.
@@ -56,8 +56,9 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
     """
     recorded = {} if has_gpu() else _recorded_rates(results)
     probed: dict[str, Mapping[str, float]] = {}
-    planned = []
-    entries = scale_status(plan, results)
+    costs = []
+    by_default = {run.key for run in plan.default_runs}
+    entries = [entry for entry in scale_status(plan, results) if entry.run.key in by_default]
     wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
     before: list[RunStatus] = []
     for entry in entries:
@@ -65,7 +66,7 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
         if run.key in wanted and entry.state in ENDED:
             entry, left = replace(entry, state=NO_WEIGHTS), run.epochs_to_train
         if entry.state in ENDED:
-            planned.append(PlannedRun(run, entry.state, 0, 0.0, "cached"))
+            costs.append(RunCost(run, entry.state, 0, 0.0, "cached"))
             continue
         if entry.state == NOT_STARTED:
             left -= _shared(run, before, results)
@@ -80,19 +81,19 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
                 probed[key] = probe(run)
             rates = probed[key]
             seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
-        planned.append(PlannedRun(run, entry.state, left, START_SECONDS + seconds, source))
-    return planned
+        costs.append(RunCost(run, entry.state, left, START_SECONDS + seconds, source))
+    return costs
 
 
 def _shared(run: Run, before: list[RunStatus], results: Path) -> int:
-    """First epochs of a run that lie in a snapshot, or will when the runs planned before it have trained."""
+    """First epochs of a run that lie in a snapshot, or will when the runs before it have trained."""
     kept = [epochs for epochs, _ in snapshots_of(run, results)][:1]
     others = [(entry, shared_epochs(run.spec, entry.run.spec)) for entry in before if entry.run.seed == run.seed]
     return max([*kept, *(shared for entry, shared in others if entry.epoch < shared)], default=0)
 
 
 def _weights_to_restore(plan: Plan, to_make: list[Run], results: Path) -> set[str]:
-    """Keys of the runs whose weights some PTQ run to be made takes, and which are not here."""
+    """Keys of the runs whose weights some run to be made takes, and which are not here."""
     sources = [source for run in to_make if (source := plan.source(run)) is not None]
     return {source.key for source in sources if not source.weights_path(results).exists()}
 
@@ -102,9 +103,9 @@ def slots(threads: int, cores: int | None) -> int:
     return threads * -(-(cores or 1) // available_cores())
 
 
-def wall_seconds(planned: list[PlannedRun], cores: int | None = None) -> float:
+def wall_seconds(costs: list[RunCost], cores: int | None = None) -> float:
     """Estimated wall time of all runs, as many at once as have a core for each of their threads."""
-    to_train = [entry for entry in planned if entry.seconds]
+    to_train = [entry for entry in costs if entry.seconds]
     if not to_train:
         return 0.0
     threads = max(entry.run.torch_threads for entry in to_train)
@@ -125,18 +126,22 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _image_counts(spec: Mapping[str, Any]) -> tuple[int, int]:
+def _image_counts(spec: Spec) -> tuple[int, int]:
     dataset = spec["dataset"]
-    train, test = DATASET_SIZES[dataset["name"]]
-    train, test = dataset["train_images"] or train, dataset["test_images"] or test  # a resolved limit is a real one
+    whole = DATASETS[dataset["name"]]
+    train, test = dataset["train_images"] or whole.train_images, dataset["test_images"] or whole.test_images
     held_out = round(train * dataset["validation_fraction"])
     return train - held_out, test + held_out
 
 
-def _setting(spec: Mapping[str, Any], threads: int) -> str:
-    """What an image's time depends on, as far as it matters: model, arithmetic, threads, quantised or not."""
-    quantized = spec["quantizer"]["name"] != "none"
-    return f"{dict(spec['model'])} {spec['precision']} {threads} {spec['batch_size']} {quantized}"
+def _setting(spec: Spec, threads: int) -> str:
+    """What an image's time depends on: size, model, quantisers, optimiser and clips by name, arithmetic and threads."""
+    kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
+    names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
+    clipped, shape = spec["gradient_clip"] is not None, DATASETS[spec["dataset"]["name"]].image_shape
+    layers = spec["quantized_layers"] if names["quantizer"] != NONE else ""
+    setting = (dict(spec["model"]), shape, names, layers, clipped, spec["precision"], threads, spec["batch_size"])
+    return " ".join(map(str, setting))
 
 
 def _recorded_rates(results: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The commands ``train`` and ``weights``: signals, live tracking, and what a run says when it ends."""
+"""What ``train`` and ``weights`` share: the runs, signals, live tracking, and what a run says when it ends."""
 
 import argparse
 import signal
@@ -7,7 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from repro.config import Config, Plan, Run
+from repro.commands.options import add_device, add_scale, at_least, load_plan
+from repro.config import Run
 from repro.errors import ReproError
 
 if TYPE_CHECKING:
@@ -17,66 +18,52 @@ if TYPE_CHECKING:
 LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have ended
 
 
-def train(arguments: argparse.Namespace, config: Config) -> int:
-    """Train runs, several in turns if asked, then quantise those that are quantised after training."""
-    plan, runs = _chosen_runs(arguments, config)
-    from repro.train import quantize_run, train_together
-
-    session = _Session(arguments, config, plan)
-    trainings = [run for run in runs if plan.source(run) is None]
-    for run, result in train_together(trainings, session.settings, arguments.at_once):
-        session.ended(run, result)
-    for run in runs:
-        source = plan.source(run)
-        if source is not None and not session.stop.requested():
-            try:
-                session.ended(run, quantize_run(run, source, session.settings(run)))
-            except ReproError as error:
-                session.ended(run, error)
-    return session.status
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which runs, on what device."""
+    add_scale(parser)
+    parser.add_argument("experiment", nargs="+", help="names from `python -m repro list`, or `all`")
+    parser.add_argument("--seed", type=at_least(0), nargs="+", default=[0], help="one or several (default: 0)")
+    add_device(parser)
+    parser.add_argument("--compile", action="store_true", help="compile the model with inductor; changes the last bits")
+    parser.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
+    parser.add_argument("--expect-spec", help="fail unless the run's spec has this hash (used by the workflow)")
 
 
-def make_weights(arguments: argparse.Namespace, config: Config) -> int:
-    """Make sure of the weights of runs; of a PTQ experiment, of those that it takes."""
-    plan, runs = _chosen_runs(arguments, config)
-    from repro.train import Interrupted, restore_weights
+class RunsToTrain:
+    """The runs that a command names, each once, with their settings, the stop request and the exit status.
 
-    session = _Session(arguments, config, plan)
-    for run in runs:
-        source = plan.source(run) or run
-        try:
-            print(restore_weights(source, session.settings(source)))
-        except (ReproError, Interrupted) as error:
-            session.ended(source, error)
-    return session.status
+    Attributes:
+        plan: The scale.
+        runs: The runs.
+        stop: Whether the process was asked to stop.
+        status: The worst so far.
+    """
 
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Find them.
 
-def _chosen_runs(arguments: argparse.Namespace, config: Config) -> tuple[Plan, list[Run]]:
-    """The runs that the command names, each once."""
-    plan = Plan(config, arguments.scale)
-    names = [e.name for e in plan.experiments] if arguments.experiment == ["all"] else arguments.experiment
-    runs = list({run.key: run for seed in arguments.seed for name in names for run in [plan.run(name, seed)]}.values())
-    for run in runs:
-        if arguments.expect_spec not in (None, run.spec_hash):
-            raise ReproError(
-                f"{run.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
-                f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
-            )
-    return plan, runs
-
-
-class _Session:
-    """One command's settings, its stop request, and its exit status."""
-
-    def __init__(self, arguments: argparse.Namespace, config: Config, plan: Plan) -> None:
-        self.arguments, self.config, self.plan = arguments, config, plan
-        self.stop, self.status = _StopRequest(), 0
+        Raises:
+            ReproError: If one is not there, or not as the workflow planned it.
+        """
+        self.arguments, self.plan = arguments, load_plan(arguments)
+        self.stop, self.status = StopRequest(), 0
+        names = arguments.experiment
+        if names == ["all"]:
+            names = [experiment.name for experiment in self.plan.experiments if experiment.by_default]
+        named = [self.plan.run(name, seed) for seed in arguments.seed for name in names]
+        self.runs = list({run.key: run for run in named}.values())
+        for run in self.runs:
+            if arguments.expect_spec not in (None, run.spec_hash):
+                raise ReproError(
+                    f"{run.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
+                    f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
+                )
 
     def settings(self, run: Run) -> "Settings":
         """Settings of one run."""
         from repro.train import Settings
 
-        arguments, group = self.arguments, self.config.experiments[run.experiment].group
+        arguments, group = self.arguments, self.plan.config.experiments[run.experiment].group
 
         def tracker(estimated_seconds: float, started_at: str) -> "Tracker | None":
             if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
@@ -123,15 +110,19 @@ def _describe(path: Path, record: "Record") -> str:
     return f"{text} at the last epoch, {best}"
 
 
-class _StopRequest:
+class StopRequest:
     """Remembers SIGTERM, SIGINT or SIGHUP until the trainer has finished its step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.signal = 0
+
+    def listen(self) -> None:
+        """From now on; before, a signal ends the process as ever."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._handle)
 
     def requested(self) -> bool:
+        """Whether one came."""
         return self.signal != 0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
