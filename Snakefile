@@ -86,7 +86,7 @@ rule track:
         "repro track --stamp {output} > {log} 2>&1"
 
 
-for group in PLAN.config.groups:
+for group in PLAN.groups:
 
     rule:
         name:

@@ -13,7 +13,7 @@ def list_experiments(arguments: argparse.Namespace, config: Config) -> int:
 
     plan = Plan(config, arguments.scale)
     rows = []
-    for experiment in config.experiments.values():
+    for experiment in plan.experiments:
         runs = plan.runs(experiment.name)
         run, source = runs[0], plan.source(runs[0])
         shared = "" if run.experiment == experiment.name else f"run of {run.experiment}"

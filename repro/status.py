@@ -39,9 +39,9 @@ class RunStatus:
 def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
     """Every run of the plan's scale, each once, in the registry's order."""
     serves: dict[str, list[str]] = {}
-    for name in plan.config.experiments:
-        for run in plan.runs(name):
-            serves.setdefault(run.key, []).append(name)
+    for experiment in plan.experiments:
+        for run in plan.runs(experiment.name):
+            serves.setdefault(run.key, []).append(experiment.name)
     return [_run_status(run, tuple(serves[run.key]), results) for run in plan]
 
 

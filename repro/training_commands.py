@@ -54,7 +54,7 @@ def make_weights(arguments: argparse.Namespace, config: Config) -> int:
 def _chosen_runs(arguments: argparse.Namespace, config: Config) -> tuple[Plan, list[Run]]:
     """The runs that the command names, each once."""
     plan = Plan(config, arguments.scale)
-    names = list(config.experiments) if arguments.experiment == ["all"] else arguments.experiment
+    names = [e.name for e in plan.experiments] if arguments.experiment == ["all"] else arguments.experiment
     runs = list({run.key: run for seed in arguments.seed for name in names for run in [plan.run(name, seed)]}.values())
     for run in runs:
         if arguments.expect_spec not in (None, run.spec_hash):

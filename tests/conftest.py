@@ -38,12 +38,18 @@ def config() -> Config:
     return load_config(PROJECT / "config.yaml")
 
 
+@pytest.fixture(scope="session")
+def everywhere(config: Config) -> Config:
+    """The same, with every experiment at every scale: also those that keep to the longer ones."""
+    return replace(config, experiments={name: replace(e, scales=None) for name, e in config.experiments.items()})
+
+
 @pytest.fixture
-def tiny_run(config: Config) -> Callable[..., Run]:
+def tiny_run(everywhere: Config) -> Callable[..., Run]:
     """A run of an experiment at scale smoke, with settings of its spec replaced."""
 
     def make(experiment: str = "main_cifar10", seed: int = 0, **changes: object) -> Run:
-        run = Plan(config, "smoke").run(experiment, seed)
+        run = Plan(everywhere, "smoke").run(experiment, seed)
         spec = {**run.spec, **changes}
         return replace(run, spec=spec, spec_hash=hash_spec(spec))
 

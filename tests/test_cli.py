@@ -95,6 +95,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(folder: Path) -> None:
         (["train", "main_cifar1"], "did you mean 'main_cifar10'?"),
         (["train", "main_cifar10", "--scale", "qick"], "unknown scale 'qick'"),
         (["train", "main_cifar10", "--scale", "short"], "cifar10 is not here"),
+        (["train", "main_cifar10", "--scale", "paper_bf16", "--seed", "0", "--no-track"], "cifar10 is not here"),
         (["train", "main_cifar10", "--scale", "smoke", "--device", "tpu"], "allowed: auto, cpu, cuda"),
         (["train", "main_cifar10", "--seed", "-3"], "-3 is less than 0"),
         (["train", "main_cifar10", "--threads", "0"], "0 is less than 1"),
@@ -108,6 +109,20 @@ def test_bad_input_is_a_message_not_a_traceback(folder: Path, arguments: list[st
     assert result.returncode in (1, 2)
     assert expected in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_experiment_that_keeps_to_its_scales(folder: Path) -> None:
+    config = folder / "config.yaml"
+    title = "title: Six epochs (table V)\n"
+    config.write_text(config.read_text().replace(title, f"{title}    scales: [paper_bf16, paper]\n"))
+    assert "mobile_cifar10" in repro("list", "--scale", "paper_bf16", cwd=folder).stdout
+    for command in ("list", "status"):
+        assert "mobile_cifar10" not in repro(command, "--scale", "smoke", cwd=folder).stdout
+    refused = repro("train", "mobile_cifar10", "--scale", "smoke", cwd=folder)
+    assert refused.returncode == 1
+    assert "mobile_cifar10 takes no part at scale smoke, only at: paper_bf16, paper" in refused.stderr
+    config.write_text(config.read_text().replace("[paper_bf16, paper]", "[papr]"))
+    assert "unknown scale 'papr'; did you mean 'paper'?" in repro("list", cwd=folder).stderr
 
 
 def test_unreachable_mlflow_server_stops_nothing_and_the_sync_catches_up(folder: Path) -> None:

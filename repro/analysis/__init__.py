@@ -2,19 +2,24 @@
 
 from repro.analysis.architecture import Architecture
 from repro.analysis.equivalence import Equivalence, equivalence
-from repro.analysis.evidence import Evidence, load_evidence, scale_order
+from repro.analysis.evidence import Evidence, deciding_scales, in_bf16, load_evidence, scale_order
 from repro.analysis.levels import LevelRange, level_range, map_epochs
+from repro.analysis.spread import ALPHA, Spread
 from repro.analysis.stats import Estimate, estimate, holm, paired_difference, paired_p_value
 
 __all__ = [
+    "ALPHA",
     "Architecture",
     "Equivalence",
     "Estimate",
     "Evidence",
     "LevelRange",
+    "Spread",
+    "deciding_scales",
     "equivalence",
     "estimate",
     "holm",
+    "in_bf16",
     "level_range",
     "load_evidence",
     "map_epochs",

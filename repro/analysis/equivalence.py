@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repro.analysis.spread import ALPHA as ALPHA
 from repro.analysis.stats import Estimate, paired_difference, paired_values
 
 # "Parity" within half a point of accuracy, as a fraction. The paper calls a gap of 0.16 points parity and one of
 # 1.5 points (8-bit QAT, table II) a gap; half a point lies between the two, and is about two binomial standard errors
 # of 10,000 test images at 92.5 %, so that no smaller margin could be told from the choice of the test images.
 MARGIN = 0.005
-ALPHA = 0.05
 WANTED_POWER = 0.8
 MOST_SEEDS = 1000
 _SPREADS = (np.arange(2000) + 0.5) / 2000  # quantiles at which the sample's standard deviation is taken

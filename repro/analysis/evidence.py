@@ -19,10 +19,11 @@ from repro.analysis.rows import (
     load_run,
 )
 from repro.config import Config, Plan
+from repro.config.schema import PRECISIONS
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
 
 # The order of the report: the nearer to the paper, the earlier.
-SCALES = ("paper", "short", "quick", "smoke")
+SCALES = ("paper", "paper_bf16", "short", "quick", "smoke")
 NOT_RUN = "not run"
 
 KEYS = ("scale", "experiment", "seed")
@@ -87,9 +88,23 @@ class Evidence:
 
 
 def scale_order(config: Config) -> list[str]:
-    """The configured scales as the report orders them: paper, short, quick, smoke, then any other."""
+    """The configured scales as the report orders them: those of ``SCALES``, then any other."""
     known = [name for name in SCALES if name in config.scales]
     return known + [name for name in config.scales if name not in known]
+
+
+def deciding_scales(config: Config) -> list[str]:
+    """Scales whose runs may give verdicts on the paper's claims, in order of precedence.
+
+    FP32 arithmetic, the paper's own, goes before TF32 and bfloat16; within one arithmetic, the report's order.
+    """
+    deciding = [name for name in scale_order(config) if config.scales[name].decides]
+    return sorted(deciding, key=lambda name: PRECISIONS.index(config.scales[name].precision or PRECISIONS[0]))
+
+
+def in_bf16(config: Config, scale: str) -> bool:
+    """Whether a scale's runs compute in bfloat16."""
+    return config.scales[scale].precision == "bf16"
 
 
 def load_evidence(config: Config, results: str | Path) -> Evidence:
@@ -148,8 +163,8 @@ Serves = Mapping[tuple[str, str], list[str]]
 def _experiments(plan: Plan) -> dict[str, list[str]]:
     """Spec hash to the experiments it serves; the first of them owns the run."""
     result: dict[str, list[str]] = {}
-    for name in plan.config.experiments:
-        result.setdefault(plan.run(name, 0).spec_hash, []).append(name)
+    for experiment in plan.experiments:
+        result.setdefault(plan.run(experiment.name, 0).spec_hash, []).append(experiment.name)
     return result
 
 

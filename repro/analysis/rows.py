@@ -37,7 +37,8 @@ NUMBERS = (
     "weight_bits", "final_levels_min", "final_levels_max",
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
-         "device_name", "commit", "architecture", "processor", "platform", "recipe", "quantizer")  # fmt: skip
+         "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
+         "quantizer")  # fmt: skip
 # The same of ``export.json``, where there is one.
 EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
@@ -128,6 +129,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "processor": environment.get("processor") or "",
         "platform": _platform(environment),
         "recipe": _recipe(record.spec),
+        "trajectory": _trajectory(record.spec),
         "quantizer": _quantizer(record.spec),
     }
     numbers = {
@@ -192,6 +194,18 @@ def _recipe(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _trajectory(spec: Mapping[str, Any]) -> str:
+    """Runs of one seed that have the same can be one training seen at several lengths, so they count as one.
+
+    The number of epochs says where a run stops, a restart in place of the rising cosine where it turns off, and PTQ
+    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stays.
+    """
+    lengths = [value for name, value in spec["schedule"].items() if name in ("t_max", "period")]
+    rest = {key: value for key, value in spec.items() if key not in ("epochs", "schedule", "ptq")}
+    told = {key: value for key, value in rest.items() if value != _default(key)}
+    return hashlib.sha256(json.dumps([told, lengths], sort_keys=True).encode()).hexdigest()[:8]
+
+
 def _default(key: str) -> Any:
     """A spec key's default, which says nothing about a run; ``...`` where it has none."""
     return SPEC.fields[key].default if key in SPEC.fields else ...
@@ -207,7 +221,12 @@ def _quantization(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def _quantizer(spec: Mapping[str, Any]) -> str:
     """The quantiser without its bit width: ``absmax``, ``absmax_fixed, clip 3.0``, ``PTQ mse``; ``none`` for FP32."""
     options = _quantization(spec)
-    others = [f"{key} {value}" for key, value in sorted(options.items()) if key not in ("name", "bit_width")]
+    usual = {"source": "last", "initial_factor": 1.0}  # as of runs made before these options were there
+    others = [
+        f"{key} {value}"
+        for key, value in sorted(options.items())
+        if key not in ("name", "bit_width") and value != usual.get(key)
+    ]
     return ", ".join([str(options["name"]), *others])
 
 

@@ -1,39 +1,14 @@
 """What a claim is, and the figures it is compared with."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.analysis import Estimate
+from repro.analysis import Spread
 from repro.paper import Printed
+from repro.units import UNITS, WHOLE
 
 KINDS = ("number", "comparison", "statement")
-
-# Factor from the units of records (fractions, bytes, seconds) to a claim's, and decimals shown. The paper's MB are MiB.
-UNITS: Mapping[str, tuple[float, int]] = {
-    "%": (100, 2),
-    "points": (100, 2),
-    "MB": (1 / 2**20, 3),
-    "h": (1 / 3600, 1),
-    "million": (1e-6, 3),
-    "×": (1, 2),
-    "levels": (1, 2),
-    "bits": (1, 2),
-    "orders of magnitude": (1, 2),
-    "rank correlation": (1, 2),
-    "of the initial rate": (1, 3),
-    "weight units": (1, 2),
-    "epoch": (1, 0),
-    "rank": (1, 0),
-    "parameters": (1, 0),
-    "images": (1, 0),
-    "epochs with NaN or Inf": (1, 0),
-    "of 6 equal": (1, 0),
-    "data sets": (1, 0),
-    "% completed": (100, 0),
-}
-Z = 1.959963984540054  # half-width of a 95 % interval in standard errors, for one run's binomial error
 
 
 @dataclass(frozen=True)
@@ -51,22 +26,26 @@ class Claim:
     Attributes:
         id: Unique name.
         section: Heading under which it is listed.
+        fact: What it stands or falls with: claims of one fact are one finding. Its own id where it stands alone.
         place: Where the paper says it.
         statement: What it says, in our words.
         kind: One of ``KINDS``.
-        value: The number or range as printed; ``None`` where a claim that cannot be tested has none.
-        unit: One of ``UNITS``.
+        value: The number or range as printed; ``None`` where a claim has none, for it is decided by words alone.
+        unit: One of ``units.UNITS``.
         tolerance: How far a measured value may be off, in ``unit``.
         because: Why this tolerance.
-        rule: Name in ``rules.RULES``; empty where it cannot be tested.
+        rule: Name in ``rules.RULES``; empty where it is decided by words or cannot be tested.
         query: What is read, from the authors' log and from records alike: a name in ``queries.QUERIES``.
         log: Data set of the authors' log that is read; empty for none.
         log_minus: Data set of the log whose figure is subtracted.
-        experiments: Readings of what was run; the one nearest to the claim counts.
+        experiments: Readings of what was run.
         minus: Readings of what is subtracted, paired by seed.
-        combine: How several readings become one figure: a name in ``measure.COMBINE``.
+        less: Two experiments whose difference is subtracted in turn: a difference of differences.
+        combine: How several readings make one verdict: a name in ``judge.COMBINE``.
         device: Only runs on this device count; empty for any.
         arithmetic: What can be computed without a run: a name in ``arithmetic.ARITHMETIC``.
+        beside: Arithmetic of this suite's own count, shown beside; it decides nothing.
+        against: Other words of the paper that contradict it, with their place.
         untestable: Why no verdict is possible here; empty where one is.
         note: What a reader needs to know besides.
     """
@@ -76,6 +55,7 @@ class Claim:
     place: str
     statement: str
     kind: str
+    fact: str = ""
     value: Printed | None = None
     unit: str = ""
     tolerance: float = 0.0
@@ -86,9 +66,12 @@ class Claim:
     log_minus: str = ""
     experiments: tuple[str, ...] = ()
     minus: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
     combine: str = "closest"
     device: str = ""
     arithmetic: Call | None = None
+    beside: Call | None = None
+    against: str = ""
     untestable: str = ""
     note: str = ""
 
@@ -104,7 +87,7 @@ class Claim:
         least = UNITS[self.unit][1]
         digits = max(least, self.value.digits if self.value else 0)
         text = f"{value:.{digits}f}" if abs(value) < 10_000 else f"{value:,.{digits}f}"
-        whole = self.unit in ("levels", "×") and float(value).is_integer()
+        whole = self.unit in WHOLE and float(value).is_integer()
         return text.partition(".")[0] if whole else text.replace("-", "−")
 
     def with_unit(self, number: str) -> str:
@@ -131,30 +114,77 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What runs of one scale give for a claim, in the claim's unit.
+    """What the runs of one reading at one scale give for a claim, in the claim's unit.
 
     Attributes:
-        estimate: Mean and uncertainty over seeds.
-        values: One figure a seed.
+        values: One figure a seed, at least one.
+        spread: What is known of the spread between seeds; ``None`` where nothing is.
+        error: Binomial standard error of the test images for an accuracy, NaN for other figures: shown, never used.
         scale: Scale of the runs.
         data: Data sets of the runs.
         runs: Experiments behind it, in words.
         diverged: Runs among them that diverged.
     """
 
-    estimate: Estimate
     values: tuple[float, ...]
+    spread: Spread | None
+    error: float
     scale: str
     data: str
     runs: str
-    diverged: int
+    diverged: int = 0
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % interval: over seeds, or with one run by the binomial error of the test set; ``None`` where unknown."""
-        figure = self.estimate
-        if math.isfinite(figure.low) and math.isfinite(figure.high):
-            return figure.low, figure.high
-        if math.isfinite(figure.standard_error):
-            return figure.value - Z * figure.standard_error, figure.value + Z * figure.standard_error
-        return None
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return sum(self.values) / len(self.values)
+
+    def interval(self, choices: int = 1) -> tuple[float, float] | None:
+        """The interval against which a tolerance is held; ``None`` where the spread between seeds is not known.
+
+        Args:
+            choices: Readings among which this one was chosen; see ``Spread.half_width``.
+        """
+        if self.spread is None:
+            return None
+        half = self.spread.half_width(len(self.values), choices)
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one scale gives for a claim.
+
+    Attributes:
+        scale: The scale.
+        found: One a reading that has run.
+        missing: Readings that have not, in words.
+        bf16: What is known of bfloat16 against FP32; empty for a scale that computes in FP32.
+    """
+
+    scale: str
+    found: tuple[Measurement, ...]
+    missing: tuple[str, ...] = ()
+    bf16: str = ""
+
+    @property
+    def choices(self) -> int:
+        """Readings, run or not: so many could have been chosen."""
+        return len(self.found) + len(self.missing)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is known about a claim.
+
+    Attributes:
+        arithmetic: Result of its arithmetic, in its unit.
+        log: Figure of the authors' log.
+        measured: Of each scale that decides and has runs of it, in order of precedence.
+        reduced: Of the next other scale that has any.
+    """
+
+    arithmetic: Reading | None = None
+    log: Reading | None = None
+    measured: tuple[Measured, ...] = ()
+    reduced: Measured | None = None

@@ -3,29 +3,36 @@
 A verdict is computed anew from the package's data and the records each time; none is stored. In this order:
 
 1. A claim that says why it cannot be tested is **not testable here**.
-2. **contradicted by arithmetic**: it has arithmetic, and the result disagrees.
-3. **contradicted by the authors' log**: it has a log, and the log disagrees. When the log agrees, that is the author's
+2. **contradicted by the paper's own text**: it has other words of the paper against it. A reading, not a computation.
+3. **contradicted by arithmetic**: it has arithmetic, and the result disagrees.
+4. **contradicted by the authors' log**: it has a log, and the log disagrees. When the log agrees, that is the author's
    measurement and not ours: it stands in its own column and settles nothing.
-4. A claim that arithmetic alone decides, with neither log nor experiment, is **reproduced**: it was computed here.
-5. Runs at scale ``paper`` give **reproduced**, **within noise** or **not reproduced** by the claim's rule
-   (``repro.claims.rules``): for a number, the mean within the tolerance; else the 95 % interval containing the claim.
-   A number that one run alone misses stays **not measured yet**: a refutation needs the spread over seeds.
-6. **not measured yet**: no such runs. The figure of the best smaller scale stands beside it and decides nothing.
-"""
+5. A claim that arithmetic alone decides, with neither log nor experiment, is **reproduced**: it was computed here.
+6. Runs of a scale that decides (``decides: true``) give **reproduced**, **within noise** or **not reproduced** by the
+   claim's rule (``repro.claims.rules``). Scales are never pooled, and a difference has both arms from one scale and
+   from common seeds. Where several decide, the first that reaches a verdict counts, FP32 arithmetic before bfloat16;
+   the other stands beside.
+7. **not measured yet**: no such runs, or one seed whose spread nothing tells. The figure of the best smaller scale
+   stands beside it and decides nothing.
 
-from dataclasses import dataclass
+A claim of several readings is not refuted before all have run. With all of them in, the one nearest to the claim
+counts, and its interval is corrected for the choice.
+"""
 
 import pandas as pd
 
-from repro.analysis import Evidence, scale_order
+from repro.analysis import Evidence, deciding_scales, in_bf16, scale_order
 from repro.claims.arithmetic import compute
-from repro.claims.claim import UNITS, Claim, Measurement, Reading
+from repro.claims.bf16 import known_of_bf16
+from repro.claims.claim import Call, Claim, Findings, Measured, Reading
+from repro.claims.combine import COMBINE, shown
 from repro.claims.ledger import load_claims
-from repro.claims.measure import Runs, measure, read_log
+from repro.claims.measure import measure, rank_of_first, read_log, readings
+from repro.claims.row import COLUMNS, claim_row
 from repro.claims.rules import (
     AGAINST_ARITHMETIC,
+    AGAINST_ITSELF,
     AGAINST_LOG,
-    BOUNDS,
     NOT_MEASURED,
     NOT_TESTABLE,
     REPRODUCED,
@@ -33,29 +40,10 @@ from repro.claims.rules import (
     VERDICTS,
     Judgement,
 )
+from repro.claims.runs import Runs
+from repro.units import UNITS
 
-PAPER = "paper"
-COLUMNS = (
-    "claim", "section", "place", "statement", "kind", "paper", "authors_log", "measured", "reduced", "verdict",
-    "reason",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that is known about a claim.
-
-    Attributes:
-        arithmetic: Result of its arithmetic, in its unit.
-        log: Figure of the authors' log.
-        measured: Figure of the runs at scale ``paper``.
-        reduced: Figure of the runs at the next scale that has any.
-    """
-
-    arithmetic: Reading | None = None
-    log: Reading | None = None
-    measured: Measurement | None = None
-    reduced: Measurement | None = None
+ARITHMETIC, LOG, TEXT = "arithmetic", "authors' log", "paper's text"
 
 
 def judge_claims(evidence: Evidence) -> pd.DataFrame:
@@ -65,16 +53,17 @@ def judge_claims(evidence: Evidence) -> pd.DataFrame:
         evidence: The records; none at all still gives every verdict that needs none.
 
     Returns:
-        One row a claim, in the order of the paper, all columns text: ``claim`` (id), ``section``, ``place``,
-        ``statement``, ``kind``, ``paper``, ``authors_log``, ``measured`` (scale ``paper``), ``reduced`` (the best
-        smaller scale, named), ``verdict``, ``reason``. What there is not is empty.
+        One row a claim, in the order of the paper, all columns text: ``claim`` (id), ``fact`` (what it stands or falls
+        with), ``section``, ``place``, ``statement``, ``kind``, ``paper``, ``authors_log``, ``measured`` (at the paper's
+        length, FP32 arithmetic), ``measured_bf16`` (the same in bfloat16), ``reduced`` (the best smaller scale, named),
+        ``verdict``, ``decided_by`` (see ``rules.Judgement``), ``reason``, ``beside`` (with runs in bfloat16, what is
+        known of it against FP32). What there is not is empty.
     """
     runs = Runs(evidence)
     rows = []
     for claim in load_claims():
         findings = find(claim, runs)
-        judgement = judge(claim, findings)
-        rows.append(_row(claim, findings, judgement))
+        rows.append(claim_row(evidence.config, claim, findings, judge(claim, findings)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -83,46 +72,82 @@ def verdict_counts(frame: pd.DataFrame) -> dict[str, int]:
     return {verdict: int((frame["verdict"] == verdict).sum()) for verdict in VERDICTS}
 
 
+def fact_counts(frame: pd.DataFrame) -> dict[str, int]:
+    """Facts by verdict: claims that stand or fall together count once. One fact can stand under several verdicts."""
+    return {verdict: int(frame.loc[frame["verdict"] == verdict, "fact"].nunique()) for verdict in VERDICTS}
+
+
 def find(claim: Claim, runs: Runs) -> Findings:
     """Everything that the package's data and the records say about a claim."""
     if claim.untestable:
         return Findings()
-    smaller = (name for name in scale_order(runs.evidence.config) if name != PAPER)
-    reduced = (measure(claim, runs, scale) for scale in smaller)
+    config = runs.evidence.config
+    deciding = deciding_scales(config)
+    measured = [_measured(claim, runs, scale) for scale in deciding]
+    reduced = (_measured(claim, runs, scale) for scale in scale_order(config) if scale not in deciding)
     return Findings(
-        arithmetic=_arithmetic(claim),
+        arithmetic=_in_unit(claim, claim.arithmetic),
         log=read_log(claim),
-        measured=measure(claim, runs, PAPER),
-        reduced=next((found for found in reduced if found is not None), None),
+        measured=tuple(found for found in measured if found.found),
+        reduced=next((found for found in reduced if found.found), None),
     )
 
 
-def _arithmetic(claim: Claim) -> Reading | None:
-    if claim.arithmetic is None:
+def _measured(claim: Claim, runs: Runs, scale: str) -> Measured:
+    if not claim.experiments:
+        return Measured(scale, ())
+    config = runs.evidence.config
+    bf16 = known_of_bf16(claim, runs, scale) if in_bf16(config, scale) else ""
+    if claim.combine == "rank_of_first":
+        rank = rank_of_first(claim, runs, scale)
+        return Measured(scale, (rank,) if rank else (), bf16=bf16)
+    found, missing = [], []
+    for reading in readings(claim):
+        if not all(runs.views(scale, experiment, claim.device) for experiment, _ in reading.arms):
+            missing.append(reading.describe(config, scale))
+            continue
+        measurement = measure(claim, runs, scale, reading)
+        if measurement is not None:
+            found.append(measurement)
+    return Measured(scale, tuple(found), tuple(missing), bf16)
+
+
+def _in_unit(claim: Claim, call: Call | None) -> Reading | None:
+    if call is None:
         return None
-    result, factor = compute(claim.arithmetic), UNITS[claim.unit][0]
+    result, factor = compute(call), UNITS[claim.unit][0]
     return Reading(result.low * factor, result.high * factor, result.how)
 
 
 def judge(claim: Claim, findings: Findings) -> Judgement:
     """One claim by the order of the module's rules."""
     judgement = _judge(claim, findings)
-    return Judgement(judgement.verdict, "; ".join(part for part in (judgement.reason, claim.note) if part))
+    beside = f"beside it: {compute(claim.beside).how}" if claim.beside else ""
+    reason = "; ".join(part for part in (judgement.reason, beside, claim.note) if part)
+    return Judgement(judgement.verdict, reason, judgement.decided_by)
 
 
 def _judge(claim: Claim, findings: Findings) -> Judgement:
     if claim.untestable:
         return Judgement(NOT_TESTABLE, claim.untestable)
+    if claim.against:
+        return Judgement(AGAINST_ITSELF, claim.against, TEXT)
     rule = RULES[claim.rule]
-    for reading, verdict in ((findings.arithmetic, AGAINST_ARITHMETIC), (findings.log, AGAINST_LOG)):
+    for reading, verdict, by in (
+        (findings.arithmetic, AGAINST_ARITHMETIC, ARITHMETIC),
+        (findings.log, AGAINST_LOG, LOG),
+    ):
         if reading is not None and not rule.agrees(claim, reading):
-            return Judgement(verdict, reading.how)
+            return Judgement(verdict, reading.how, by)
     if findings.arithmetic is not None and not claim.log and not claim.experiments:
-        return Judgement(REPRODUCED, f"computed: {findings.arithmetic.how}")
-    if findings.measured is not None:
-        judgement = rule.measured(claim, findings.measured)
-        return Judgement(judgement.verdict, f"{judgement.reason}; {findings.measured.runs}")
-    reasons = ["no run at scale paper" if claim.experiments else "nothing here measures it"]
+        return Judgement(REPRODUCED, f"computed: {findings.arithmetic.how}", ARITHMETIC)
+    judgements = [judge_runs(claim, measured) for measured in findings.measured]
+    decided = next((found for found in judgements if found.verdict != NOT_MEASURED), None)
+    if decided is not None:
+        return decided
+    reasons = [found.reason for found in judgements] or [
+        "no run at the paper's length" if claim.experiments else "nothing here measures it"
+    ]
     if findings.arithmetic is not None:
         reasons.append(f"arithmetic agrees ({findings.arithmetic.how})")
     if findings.log is not None:
@@ -130,39 +155,10 @@ def _judge(claim: Claim, findings: Findings) -> Judgement:
     return Judgement(NOT_MEASURED, "; ".join(reasons))
 
 
-def _row(claim: Claim, findings: Findings, judgement: Judgement) -> dict[str, str]:
-    return {
-        "claim": claim.id,
-        "section": claim.section,
-        "place": claim.place,
-        "statement": claim.statement,
-        "kind": claim.kind,
-        "paper": _paper_text(claim),
-        "authors_log": claim.with_unit(claim.show(findings.log.low)) if findings.log else "",
-        "measured": _measured_text(claim, findings.measured) if findings.measured else "",
-        "reduced": _reduced_text(claim, findings.reduced) if findings.reduced else "",
-        "verdict": judgement.verdict,
-        "reason": judgement.reason,
-    }
-
-
-def _paper_text(claim: Claim) -> str:
-    if claim.value is None:
-        return ""
-    ends = dict.fromkeys((claim.value.low, claim.value.high))
-    digits = claim.value.digits
-    shown = [f"{end:,.{digits}f}" if end >= 10_000 else f"{end:.{digits}f}".replace("-", "−") for end in ends]
-    return BOUNDS.get(claim.rule, "") + claim.with_unit("–".join(shown))
-
-
-def _measured_text(claim: Claim, measured: Measurement) -> str:
-    figure = measured.estimate
-    interval = measured.interval
-    half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and figure.n > 1 else ""
-    error = f", SE {claim.show(figure.standard_error)}" if interval and figure.n == 1 else ""
-    diverged = f", {measured.diverged} diverged" if measured.diverged else ""
-    return f"{claim.with_unit(claim.show(figure.value) + half)} (n = {figure.n}{error}{diverged})"
-
-
-def _reduced_text(claim: Claim, measured: Measurement) -> str:
-    return f"{_measured_text(claim, measured)} at scale {measured.scale} on {measured.data}: {measured.runs}"
+def judge_runs(claim: Claim, measured: Measured) -> Judgement:
+    """The verdict of the runs of one scale that decides."""
+    judgement = COMBINE[claim.combine](claim, measured)
+    runs = f"{shown(claim, measured).runs} at scale {measured.scale}"
+    reason = "; ".join(part for part in (judgement.reason, runs, measured.bf16) if part)
+    by = measured.scale if judgement.verdict != NOT_MEASURED else ""
+    return Judgement(judgement.verdict, reason, by)

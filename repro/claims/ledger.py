@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from repro.claims.arithmetic import ARITHMETIC, argument_names
-from repro.claims.claim import KINDS, UNITS, Call, Claim
-from repro.claims.measure import COMBINE
+from repro.claims.claim import KINDS, Call, Claim
+from repro.claims.combine import COMBINE
 from repro.claims.queries import QUERIES
 from repro.claims.rules import RULES
 from repro.errors import ReproError
 from repro.paper import Printed, parse_printed, read_logs
+from repro.units import UNITS
 
 FOLDER = Path(__file__).parent / "data"
 TOLERANCES = "tolerances.yaml"
@@ -22,19 +23,11 @@ FILES = ("front.yaml", "method.yaml", "results_cifar10.yaml", "results_cifar100.
          "discussion.yaml")  # fmt: skip
 NAMES = tuple(f.name for f in fields(Claim) if f.name not in ("section", "because"))
 TEXTS = (
-    "id",
-    "place",
-    "statement",
-    "kind",
-    "unit",
-    "rule",
-    "log",
-    "log_minus",
-    "combine",
-    "device",
-    "untestable",
-    "note",
-)
+    "id", "fact", "place", "statement", "kind", "unit", "rule", "log", "log_minus", "combine", "device", "against",
+    "untestable", "note",
+)  # fmt: skip
+TOLERANT = ("value", "every_seed", "parity", "possible", "time")  # rules that compare with a value, not a bound
+CALLS = ("query", "arithmetic", "beside")
 
 
 class ClaimsError(ReproError):
@@ -93,13 +86,14 @@ def parse_claims(contents: Mapping[str, Any], tolerances: Mapping[str, Any]) -> 
 def _claim(raw: Mapping[str, Any], section: str, tolerances: Mapping[str, Tolerance]) -> Claim:
     values = dict(raw)
     tolerance = tolerances.get(values.pop("tolerance", ""), Tolerance(0.0, ""))
-    for name in ("query", "arithmetic"):
+    for name in CALLS:
         if name in values:
             arguments = dict(values[name])
             values[name] = Call(arguments.pop("name"), arguments)
-    for name in ("experiments", "minus"):
+    for name in ("experiments", "minus", "less"):
         values[name] = tuple(values.get(name, ()))
     value: Printed | None = parse_printed(values.pop("value")) if "value" in values else None
+    values.setdefault("fact", values["id"])
     return Claim(section=section, value=value, tolerance=tolerance.value, because=tolerance.because, **values)
 
 
@@ -124,22 +118,27 @@ def _unknown_names(raw: Mapping[str, Any], tolerances: Mapping[str, Tolerance]) 
 
 def _contradictory_keys(raw: Mapping[str, Any]) -> list[str]:
     found = []
-    if ("rule" in raw) == ("untestable" in raw):
-        found.append("needs either a rule or the reason why it is untestable")
+    if "untestable" in raw and ("rule" in raw or "against" in raw):
+        found.append("is either untestable or has a rule or words against it")
+    if not any(key in raw for key in ("rule", "against", "untestable")):
+        found.append("needs a rule, other words of the paper against it, or the reason why it is untestable")
+    if len(raw.get("less", ())) not in (0, 2):
+        found.append("less names two experiments")
     if "rule" in raw and not ("value" in raw and "unit" in raw):
         found.append("a rule needs a value and its unit")
     if "rule" in raw and not ("query" in raw or "arithmetic" in raw):
         found.append("a rule needs a query or arithmetic")
     if ("query" in raw) != ("log" in raw or "experiments" in raw):
         found.append("a query goes with a log or experiments, and they with a query")
-    if raw.get("rule") in ("value", "every_seed", "parity", "time") and "experiments" in raw and "tolerance" not in raw:
+    if raw.get("rule") in TOLERANT and "experiments" in raw and "tolerance" not in raw:
         found.append("a measured value needs a tolerance")
     return found
 
 
 def _call_problems(raw: Mapping[str, Any]) -> list[str]:
     found = []
-    for key, registry, skip in (("query", QUERIES, 1), ("arithmetic", ARITHMETIC, 0)):
+    for key in CALLS:
+        registry, skip = (QUERIES, 1) if key == "query" else (ARITHMETIC, 0)
         if key not in raw:
             continue
         given = dict(raw[key])

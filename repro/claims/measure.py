@@ -1,37 +1,32 @@
-"""Figures for a claim: from the authors' log, and from the records of one scale."""
+"""Figures for a claim: from the authors' log, and from the records of one scale, reading by reading."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from repro.analysis import Evidence, estimate
-from repro.analysis.evidence import KEYS
-from repro.claims.claim import UNITS, Claim, Measurement, Reading
+from repro.analysis import Spread, estimate, in_bf16
+from repro.analysis.spread import own_spread
+from repro.claims.claim import Claim, Measurement, Reading
 from repro.claims.queries import QUERIES, TEST_ACCURACIES, RunView
+from repro.claims.runs import Runs, ask
+from repro.config import Config
 from repro.paper import authors_log
 from repro.records import DIVERGED
+from repro.units import UNITS
 
-LEVELS = {"levels_min": ("levels", "min"), "levels_max": ("levels", "max"), "levels_mean": ("levels", "mean"),
-          "max_abs_weight": ("max_abs_weight", "max")}  # fmt: skip
-
-
-def ask(claim: Claim, run: RunView) -> float:
-    """The claim's query on one run, in the units of records."""
-    assert claim.query is not None
-    return QUERIES[claim.query.name](run, **claim.query.arguments)
+OWN_SEEDS = 3  # from so many on a figure needs no other experiment's spread
 
 
 def read_log(claim: Claim) -> Reading | None:
     """What the authors' log says, in the claim's unit; ``None`` where the claim asks no log."""
     if not claim.log:
         return None
-    value = ask(claim, _log_view(claim.log))
+    assert claim.query is not None
+    value = ask(claim.query, _log_view(claim.log))
     if claim.log_minus:
-        value -= ask(claim, _log_view(claim.log_minus))
+        value -= ask(claim.query, _log_view(claim.log_minus))
     value *= UNITS[claim.unit][0]
     return Reading(value, value, f"the log has {claim.show(value)}")
 
@@ -41,135 +36,90 @@ def _log_view(dataset: str) -> RunView:
     return RunView(epochs=log, facts={}, planned=len(log), of=len(log))
 
 
-class Runs:
-    """The records as views of runs, indexed once for all claims."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        """Index nothing yet: without records there is nothing to do."""
-        self.evidence = evidence
-
-    @cached_property
-    def _epochs(self) -> dict[Hashable, pd.DataFrame]:
-        keys = [*KEYS, "epoch"]
-        levels = self.evidence.layers.groupby(keys).agg(**LEVELS).reset_index()
-        joined = self.evidence.epochs.merge(levels, how="left", on=keys)
-        return {key: rows.sort_values("epoch") for key, rows in joined.groupby(list(KEYS))}
-
-    @cached_property
-    def _views(self) -> dict[tuple[str, str], dict[int, RunView]]:
-        experiments = self.evidence.config.experiments
-        found: dict[tuple[str, str], dict[int, RunView]] = {}
-        for row in _rows(self.evidence.runs):
-            key = (row["scale"], row["experiment"], row["seed"])
-            if key in self._epochs:
-                planned, of = int(row["epochs"]), int(experiments[row["experiment"]].settings["epochs"])
-                view = RunView(epochs=self._epochs[key], facts=row, planned=planned, of=of)
-                found.setdefault(key[:2], {})[row["seed"]] = view
-        return found
-
-    def views(self, scale: str, experiment: str, device: str = "") -> dict[int, RunView]:
-        """The runs of an experiment at a scale by seed; none where it is unknown or has no record."""
-        found = self._views.get((scale, experiment), {})
-        return {seed: view for seed, view in found.items() if device in ("", view.facts["device"])}
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
 @dataclass(frozen=True)
-class Candidate:
-    """One reading of a claim: an experiment, or the difference of two, over their common seeds.
+class Arms:
+    """One reading of a claim: experiments with their coefficients, the first 1, what is subtracted -1."""
 
-    Attributes:
-        values: One figure a seed, in the claim's unit.
-        error: Binomial standard error of a single run, for test accuracies; NaN otherwise.
-        runs: What was run, in words.
-        views: The runs.
-    """
+    arms: tuple[tuple[str, int], ...]
 
-    values: pd.Series
-    error: float
-    runs: str
-    views: Sequence[RunView]
+    def describe(self, config: Config, scale: str) -> str:
+        """In words: one experiment, one less another, or a difference of two differences."""
+        names = [arm_name(config, scale, experiment) for experiment, _ in self.arms]
+        text = " less ".join(names[:2])
+        return f"({text}) less ({' less '.join(names[2:])})" if names[2:] else text
 
 
-Combine = Callable[[Claim, Sequence[Candidate]], Candidate | None]
+def arm_name(config: Config, scale: str, experiment: str) -> str:
+    """How an arm is called: its experiment, but never FP32 where an unquantised run computes in bfloat16."""
+    known = config.experiments.get(experiment)
+    if known is None or not in_bf16(config, scale) or not is_unquantised(config, experiment):
+        return experiment
+    return known.title.replace("FP32", "unquantised (bf16)")
 
 
-def closest(claim: Claim, candidates: Sequence[Candidate]) -> Candidate | None:
-    """Where the paper leaves open what it ran, the reading nearest to its figure: in favour of the paper."""
-
-    def distance(candidate: Candidate) -> float:
-        mean, printed = candidate.values.mean(), claim.printed
-        return 0.0 if printed.low <= mean <= printed.high else min(abs(mean - printed.low), abs(mean - printed.high))
-
-    known = [one for one in candidates if len(one.values) and not one.values.isna().any()]
-    return min(known, key=distance, default=None)
+def is_unquantised(config: Config, experiment: str) -> bool:
+    """Whether nothing quantises an experiment's weights."""
+    settings = config.experiments[experiment].settings
+    return all(settings[key]["name"] == "none" for key in ("quantizer", "ptq"))
 
 
-def smallest(claim: Claim, candidates: Sequence[Candidate]) -> Candidate | None:
-    """The smallest figure of each seed; none until every candidate has been run."""
-    return _across(candidates, lambda table: table.min(axis=1), "smallest of ")
+def readings(claim: Claim) -> list[Arms]:
+    """Every reading of a claim."""
+    less = tuple(zip(claim.less, (-1, 1), strict=True)) if claim.less else ()
+    return [
+        Arms(((first, 1), *(((second, -1),) if second else ()), *less))
+        for first in claim.experiments
+        for second in claim.minus or ("",)
+    ]
 
 
-def rank_of_first(claim: Claim, candidates: Sequence[Candidate]) -> Candidate | None:
-    """Rank of the first candidate's figure in each seed, 1 for the largest; none until all have been run."""
-    found = _across(candidates, lambda table: table.rank(axis=1, ascending=False)[0], "rank among ")
-    return replace(found, error=math.nan) if found else None
-
-
-def _across(
-    candidates: Sequence[Candidate], reduce: Callable[[pd.DataFrame], pd.Series], what: str
-) -> Candidate | None:
-    table = pd.concat([candidate.values for candidate in candidates], axis=1, keys=range(len(candidates))).dropna()
-    if table.empty:
-        return None
-    return Candidate(
-        values=reduce(table),
-        error=max(candidate.error for candidate in candidates),
-        runs=what + ", ".join(candidate.runs for candidate in candidates),
-        views=[view for candidate in candidates for view in candidate.views],
-    )
-
-
-COMBINE: Mapping[str, Combine] = {"closest": closest, "smallest": smallest, "rank_of_first": rank_of_first}
-
-
-def measure(claim: Claim, runs: Runs, scale: str) -> Measurement | None:
-    """What the runs of a scale give for a claim; ``None`` where there are none, or they do not have the figure."""
-    pairs = [(first, second) for first in claim.experiments for second in claim.minus or ("",)]
-    if not pairs:
-        return None
-    found = COMBINE[claim.combine](claim, [_candidate(claim, runs, scale, *pair) for pair in pairs])
-    if found is None or found.values.isna().any():
-        return None
-    figure = estimate(found.values)
-    if figure.n == 1:
-        figure = replace(figure, standard_error=found.error)
-    return Measurement(
-        estimate=figure,
-        values=tuple(float(value) for value in found.values),
-        scale=scale,
-        data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in found.views)),
-        runs=found.runs,
-        diverged=sum(view.facts["status"] == DIVERGED for view in found.views),
-    )
-
-
-def _candidate(claim: Claim, runs: Runs, scale: str, experiment: str, minus: str) -> Candidate:
+def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement | None:
+    """What the runs of a scale give for one reading; ``None`` where there are none, or they do not have the figure."""
+    assert claim.query is not None
     factor = UNITS[claim.unit][0]
-    sides = [runs.views(scale, name, claim.device) for name in (experiment, minus) if name]
-    common = sorted(set.intersection(*(set(side) for side in sides)))
-    figures = [pd.Series([ask(claim, side[seed]) for seed in common], index=common, dtype=float) for side in sides]
-    values = figures[0] - figures[1] if len(figures) == 2 else figures[0]
-    views = [side[seed] for side in sides for seed in common]
-    return Candidate(
-        values=values * factor,
-        error=_binomial_error(claim, views) * factor if len(common) == 1 else math.nan,
-        runs=f"{experiment} less {minus}" if minus else experiment,
-        views=views,
+    sides = _sides(claim, runs, scale, reading)
+    values = _values(claim, reading, sides)
+    if not len(values) or values.isna().any():
+        return None
+    views = [side[seed] for side in sides for seed in values.index]
+    diverged = sum(view.facts["status"] == DIVERGED for view in views)
+    data = [str(next(iter(side.values())).facts["data"]) for side in sides]
+    spread = None
+    if len(values) < OWN_SEEDS and not diverged:
+        arms = [(name, float(coefficient)) for name, (_, coefficient) in zip(data, reading.arms, strict=True)]
+        spread = runs.spread(claim.query, scale, arms, claim.device)
+    return Measurement(
+        values=tuple(float(value) * factor for value in values),
+        spread=_in_unit(spread or own_spread(values), factor),
+        error=_binomial_error(claim, views[:: len(values)]) * factor,
+        scale=scale,
+        data=" and ".join(dict.fromkeys(data)),
+        runs=reading.describe(runs.evidence.config, scale),
+        diverged=diverged,
     )
+
+
+def _in_unit(spread: Spread | None, factor: float) -> Spread | None:
+    return spread.times(factor) if spread else None
+
+
+def _sides(claim: Claim, runs: Runs, scale: str, reading: Arms) -> list[dict[int, RunView]]:
+    """The views of each arm over the seeds that all have; like for like where one arm is PTQ.
+
+    PTQ takes the weights of one epoch, so what it is compared with is read at that epoch.
+    """
+    sides = [runs.views(scale, experiment, claim.device) for experiment, _ in reading.arms]
+    common = sorted(set.intersection(*(set(side) for side in sides)))
+    ends = {seed: min(side[seed].weights_epoch for side in sides) for seed in common}
+    return [{seed: side[seed].until(ends[seed]) for seed in common} for side in sides]
+
+
+def _values(claim: Claim, reading: Arms, sides: Sequence[dict[int, RunView]]) -> pd.Series:
+    assert claim.query is not None
+    total = pd.Series(0.0, index=list(sides[0]), dtype=float)
+    for (_, coefficient), side in zip(reading.arms, sides, strict=True):
+        total += coefficient * pd.Series({seed: ask(claim.query, view) for seed, view in side.items()}, dtype=float)
+    return total
 
 
 def _binomial_error(claim: Claim, views: Sequence[RunView]) -> float:
@@ -177,5 +127,28 @@ def _binomial_error(claim: Claim, views: Sequence[RunView]) -> float:
     assert claim.query is not None
     if QUERIES[claim.query.name] not in TEST_ACCURACIES:
         return math.nan
-    errors = [estimate([ask(claim, view)], view.fact("test_images")).standard_error for view in views]
+    errors = [estimate([ask(claim.query, view)], view.fact("test_images")).standard_error for view in views]
     return math.hypot(*errors)
+
+
+def rank_of_first(claim: Claim, runs: Runs, scale: str) -> Measurement | None:
+    """Rank of the first reading's figure in each seed, 1 for the largest; ``None`` until all readings have run."""
+    columns, found = [], []
+    for reading in readings(claim):
+        sides = _sides(claim, runs, scale, reading)
+        columns.append(_values(claim, reading, sides))
+        found += [view for side in sides for view in side.values()]
+    table = pd.concat(columns, axis=1, keys=range(len(columns))).dropna()
+    if table.empty:
+        return None
+    ranks = table.rank(axis=1, ascending=False)[0]
+    names = ", ".join(reading.describe(runs.evidence.config, scale) for reading in readings(claim))
+    return Measurement(
+        values=tuple(float(rank) for rank in ranks),
+        spread=own_spread(ranks),
+        error=math.nan,
+        scale=scale,
+        data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in found)),
+        runs=f"rank among {names}",
+        diverged=sum(view.facts["status"] == DIVERGED for view in found),
+    )

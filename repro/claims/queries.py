@@ -6,12 +6,13 @@ paper's: in a shorter run they are read at the same share of the run, as in tabl
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from repro.analysis import map_epochs
+from repro.paper import authors_log
 
 PRINTED = 0.00005  # half a unit in the last digit of an accuracy printed in per cent with two decimals
 LARGEST_MAGNITUDE = 38.5  # log10 of FP32's largest number
@@ -34,6 +35,16 @@ class RunView:
     facts: Mapping[str, Any]
     planned: int
     of: int
+
+    @property
+    def weights_epoch(self) -> float:
+        """Epoch whose weights a run of post-training quantisation took; infinite for a training."""
+        quantized_after = str(self.facts.get("quantizer", "")).startswith("PTQ")
+        return float(self.epochs["epoch"].iloc[-1]) if quantized_after else math.inf
+
+    def until(self, epoch: float) -> "RunView":
+        """The run as it was after an epoch."""
+        return self if epoch == math.inf else replace(self, epochs=self.epochs[self.epochs["epoch"] <= epoch])
 
     def column(self, name: str, first: int = 1, last: int | None = None) -> pd.Series:
         """Known figures of the paper's epochs ``first`` to ``last``."""
@@ -150,10 +161,17 @@ def largest_rate_rise(run: RunView) -> float:
     return float(rates.diff().max() / rates.iloc[0]) if len(rates) > 1 else NAN
 
 
-def epoch_of_lowest_rate(run: RunView) -> float:
-    """Epoch of the lowest learning rate; the middle one of several, since the log rounds to six decimals."""
+def epochs_before_lowest_rate(run: RunView) -> float:
+    """Epochs completed before the one of the lowest learning rate; of the middle one, since the log rounds rates."""
     rates = run.epochs["learning_rate"]
-    return float(run.epochs.loc[rates == rates.min(), "epoch"].median())
+    return float(run.epochs.loc[rates == rates.min(), "epoch"].median()) - 1
+
+
+def largest_rate_difference(run: RunView, to: str) -> float:
+    """Largest difference of the learning rate at any epoch to the authors' log of a data set."""
+    other = authors_log(to)["learning_rate"]
+    rates = run.epochs["learning_rate"]
+    return float((rates.reset_index(drop=True) - other).abs().max()) if len(rates) == len(other) else NAN
 
 
 def equal_accuracies(run: RunView, cells: Sequence[Sequence[Any]]) -> float:
@@ -186,6 +204,22 @@ def largest_weight(run: RunView) -> float:
     return float(run.column("max_abs_weight").max())
 
 
+def selection_bonus(run: RunView) -> float:
+    """What choosing the epoch on test images adds: best test accuracy less that of the epoch chosen on validation."""
+    return best_test_accuracy(run) - validated_test_accuracy(run)
+
+
+def log_error(run: RunView) -> float:
+    """Natural logarithm of the error at the best epoch: differences are relative errors."""
+    error = 1 - best_test_accuracy(run)
+    return math.log(error) if error > 0 else NAN
+
+
+def sharpness(run: RunView) -> float:
+    """Rise of the training loss under the perturbation that ``python -m repro sharpness`` applies; NaN if not taken."""
+    return run.fact("sharpness")
+
+
 def gradient_magnitude(run: RunView) -> float:
     """Decimal logarithm of the largest epoch's mean gradient norm; FP32's largest where numbers were lost."""
     if epochs_without_numbers(run):
@@ -194,15 +228,20 @@ def gradient_magnitude(run: RunView) -> float:
     return math.log10(norm) if norm > 0 else NAN
 
 
-# Of these, one run has a binomial error.
+# Of these, a run has a binomial error.
 TEST_ACCURACIES = (best_test_accuracy, final_test_accuracy, validated_test_accuracy, test_accuracy_at)
+
+# The same for every seed, so that one run tells.
+SEEDLESS = (images, largest_rate_rise, epochs_before_lowest_rate, largest_rate_difference)
+
+# Whether a run lost its numbers: the spread of runs that did not, which is what a pool has, says nothing of it.
+OUTCOMES = (completed, epochs_without_numbers)
 
 QUERIES: Mapping[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
-        *TEST_ACCURACIES, best_test_epoch, best_epoch_levels, final_train_accuracy, train_accuracy_at, levels_at,
-        levels_min, levels_max, levels_mean, farthest_test_accuracy, drop_after_best, rise, epochs_without_numbers,
-        largest_rate_rise, epoch_of_lowest_rate, equal_accuracies, completed, images, seconds_for, largest_weight,
-        gradient_magnitude,
+        *TEST_ACCURACIES, *SEEDLESS, *OUTCOMES, best_test_epoch, best_epoch_levels, final_train_accuracy,
+        train_accuracy_at, levels_at, levels_min, levels_max, levels_mean, farthest_test_accuracy, drop_after_best,
+        rise, equal_accuracies, seconds_for, largest_weight, gradient_magnitude, selection_bonus, log_error, sharpness,
     )
 }  # fmt: skip

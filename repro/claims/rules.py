@@ -2,9 +2,26 @@
 
 A rule has two parts. ``agrees`` compares the claim with a figure that has no noise: the result of arithmetic, or the
 authors' log, which the paper reports, so both may differ by half a unit in the last printed digit and no more.
-``measured`` compares it with runs of ours at scale ``paper``.
+``measured`` compares it with runs of ours: the claim allows a band of values, and the interval of the measured mean
+decides in both directions by the same test.
+
+- **reproduced**: the whole interval lies inside the band.
+- **not reproduced**: the whole interval lies outside it.
+- **within noise**: neither; more seeds would tell.
+- **not measured yet**: the spread between seeds is unknown, so there is no interval.
+
+The interval is ``mean ± t(0.95, ν) s / √n`` over n seeds. Its two ends are one-sided tests at 0.05, so "reproduced" of
+a band around a value is equivalence by two one-sided tests. s and ν are
+
+- the runs' own standard deviation and n - 1, from three seeds on;
+- with one or two seeds, the standard deviation pooled over all experiments of the scale and data set that have two
+  seeds or more (``repro.analysis.spread``), of the same figure; for a difference, of paired differences;
+- unknown where no experiment has two seeds. A run that diverged is in no pool and has none: only its own seeds count.
+
+The binomial error of the test images is shown beside accuracies and is part of no interval.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,10 +32,12 @@ WITHIN_NOISE = "within noise"
 NOT_REPRODUCED = "not reproduced"
 AGAINST_LOG = "contradicted by the authors' log"
 AGAINST_ARITHMETIC = "contradicted by arithmetic"
+AGAINST_ITSELF = "contradicted by the paper's own text"
 NOT_TESTABLE = "not testable here"
 NOT_MEASURED = "not measured yet"
 VERDICTS = (
-    REPRODUCED, WITHIN_NOISE, NOT_REPRODUCED, AGAINST_LOG, AGAINST_ARITHMETIC, NOT_TESTABLE, NOT_MEASURED,
+    REPRODUCED, WITHIN_NOISE, NOT_REPRODUCED, AGAINST_LOG, AGAINST_ARITHMETIC, AGAINST_ITSELF, NOT_TESTABLE,
+    NOT_MEASURED,
 )  # fmt: skip
 
 EPSILON = 1e-9  # of floating point: 14.85 is within 0.05 of 14.8
@@ -26,18 +45,46 @@ EPSILON = 1e-9  # of floating point: 14.85 is within 0.05 of 14.8
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and why."""
+    """A verdict and why.
+
+    Attributes:
+        verdict: One of ``VERDICTS``.
+        reason: In words.
+        decided_by: ``arithmetic``, ``authors' log``, ``paper's text`` or the scale whose runs decided; empty for none.
+    """
 
     verdict: str
     reason: str
+    decided_by: str = ""
+
+
+@dataclass(frozen=True)
+class Band:
+    """The values that a claim allows, both ends included unless ``above``, which leaves the lower one out."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether the claim allows a value."""
+        return (value > self.low if self.above else value >= self.low - EPSILON) and value <= self.high + EPSILON
+
+    def misses(self, low: float, high: float) -> bool:
+        """Whether an interval lies outside altogether."""
+        below = high <= self.low if self.above else high < self.low - EPSILON
+        return below or low > self.high + EPSILON
+
+
+Measured = Callable[[Claim, Measurement, int], Judgement]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a kind of claim is judged; see the module."""
+    """How a kind of claim is judged; see the module. The last argument of ``measured`` counts the readings."""
 
     agrees: Callable[[Claim, Reading], bool]
-    measured: Callable[[Claim, Measurement], Judgement]
+    measured: Measured
 
 
 def rounding(claim: Claim) -> float:
@@ -68,84 +115,98 @@ def possible_time(claim: Claim, reading: Reading) -> bool:
     return claim.printed.high + rounding(claim) >= reading.low
 
 
-def within_tolerance(claim: Claim, value: float) -> bool:
-    """Whether a measured figure is near enough to the claimed number or range."""
-    return claim.printed.low - claim.tolerance - EPSILON <= value <= claim.printed.high + claim.tolerance + EPSILON
+def around(claim: Claim) -> Band:
+    """The printed number or range, give or take the tolerance."""
+    return Band(claim.printed.low - claim.tolerance, claim.printed.high + claim.tolerance)
 
 
-def judge_value(claim: Claim, measured: Measurement) -> Judgement:
-    """The mean within the tolerance; failing that, the 95 % interval reaches the claimed value.
+def greater(claim: Claim) -> Band:
+    """More than the bound."""
+    return Band(claim.printed.low, math.inf, above=True)
 
-    One run outside both refutes nothing: the binomial error of its test set says nothing of other seeds.
-    """
-    mean = measured.estimate.value
-    about = f"{claim.show(mean)} here, tolerance {claim.tolerance:g}"
-    if within_tolerance(claim, mean):
+
+def at_most(claim: Claim) -> Band:
+    """At most the bound."""
+    return Band(-math.inf, claim.printed.high)
+
+
+def in_band(band: Callable[[Claim], Band]) -> Measured:
+    """The interval against the band, in both directions."""
+
+    def measured(claim: Claim, found: Measurement, choices: int = 1) -> Judgement:
+        return against(claim, band(claim), found, choices)
+
+    return measured
+
+
+def against(claim: Claim, band: Band, found: Measurement, choices: int) -> Judgement:
+    """The rule of the module for one measurement and the band that the claim allows."""
+    interval = found.interval(choices)
+    if interval is None:
+        return Judgement(NOT_MEASURED, f"{claim.show(found.mean)} here, {unknown_spread(found)}")
+    low, high = interval
+    about = f"{claim.show(low)} to {claim.show(high)} here, {allowed(claim, band)}"
+    if choices > 1:
+        about += f", the interval corrected for {choices} readings"
+    if band.holds(low) and band.holds(high):
         return Judgement(REPRODUCED, about)
-    low, high = measured.interval or (mean, mean)
-    if low <= claim.printed.high and high >= claim.printed.low:
-        return Judgement(WITHIN_NOISE, f"{about}; the 95 % interval contains the claim")
-    if len(measured.values) == 1:
-        return Judgement(NOT_MEASURED, f"{about}; one run outside it refutes nothing, more seeds will tell")
-    return Judgement(NOT_REPRODUCED, about)
-
-
-def judge_every_seed(claim: Claim, measured: Measurement) -> Judgement:
-    """A statement about every epoch or every run: each seed has to be within the tolerance, and noise is no excuse."""
-    wrong = [value for value in measured.values if not within_tolerance(claim, value)]
-    if wrong:
-        shown = ", ".join(claim.show(value) for value in wrong)
-        return Judgement(NOT_REPRODUCED, f"{len(wrong)} of {len(measured.values)} seeds differ: {shown}")
-    return Judgement(REPRODUCED, f"holds for each of {len(measured.values)} seeds, tolerance {claim.tolerance:g}")
-
-
-def judge_above(claim: Claim, measured: Measurement) -> Judgement:
-    """The whole 95 % interval above the bound; undecided where it contains the bound."""
-    low, high = measured.interval or (measured.estimate.value,) * 2
-    right, wrong = low > claim.printed.low, high <= claim.printed.low
-    return _against_bound(claim, right, wrong, low, high, known=measured.interval is not None)
-
-
-def judge_below(claim: Claim, measured: Measurement) -> Judgement:
-    """The whole 95 % interval below the bound; undecided where it contains the bound."""
-    low, high = measured.interval or (measured.estimate.value,) * 2
-    right, wrong = high <= claim.printed.high, low > claim.printed.high
-    return _against_bound(claim, right, wrong, low, high, known=measured.interval is not None)
-
-
-def _against_bound(claim: Claim, right: bool, wrong: bool, low: float, high: float, known: bool) -> Judgement:
-    about = f"{claim.show(low)} to {claim.show(high)} here" if known else f"{claim.show(low)} here, no interval known"
-    if right:
-        return Judgement(REPRODUCED, about)
-    if wrong:
-        return Judgement(NOT_REPRODUCED, about)
-    return Judgement(WITHIN_NOISE, f"{about}: the 95 % interval contains the bound")
-
-
-def judge_parity(claim: Claim, measured: Measurement) -> Judgement:
-    """Equivalence: the whole 95 % interval of the paired difference inside ±tolerance.
-
-    That is two one-sided tests at 2.5 % each. A difference that is merely not significant is no parity: it is
-    "within noise" where the interval reaches beyond the margin, and refuted where it lies outside altogether.
-    """
-    if measured.interval is None:
-        return Judgement(WITHIN_NOISE, "one run without a known error decides nothing")
-    low, high = measured.interval
-    margin = claim.tolerance
-    about = f"difference {claim.show(low)} to {claim.show(high)}, margin ±{margin:g}"
-    if -margin <= low and high <= margin:
-        return Judgement(REPRODUCED, about)
-    if low > margin or high < -margin:
+    if band.misses(low, high):
         return Judgement(NOT_REPRODUCED, about)
     return Judgement(WITHIN_NOISE, f"{about}: the interval decides nothing")
 
 
+def every_seed(claim: Claim, found: Measurement, choices: int = 1) -> Judgement:
+    """A statement about every run: as in a band, and no seed may be an exception to what is called reproduced."""
+    band = around(claim)
+    judgement = against(claim, band, found, choices)
+    wrong = [claim.show(value) for value in found.values if not band.holds(value)]
+    if judgement.verdict == REPRODUCED and wrong:
+        reason = f"{judgement.reason}, but {len(wrong)} of {len(found.values)} seeds differ: {', '.join(wrong)}"
+        return Judgement(WITHIN_NOISE, reason)
+    return judgement
+
+
+def possible(claim: Claim, found: Measurement, choices: int = 1) -> Judgement:
+    """A statement that something can be done: one run that does it proves it."""
+    if any(around(claim).holds(value) for value in found.values):
+        return Judgement(REPRODUCED, "it can be done: a run did it")
+    return against(claim, around(claim), found, choices)
+
+
+def time(claim: Claim, found: Measurement, choices: int = 1) -> Judgement:
+    """A time on the authors' machine: as fast elsewhere shows that it can be; slower elsewhere refutes nothing."""
+    judgement = against(claim, Band(-math.inf, around(claim).high), found, choices)
+    if judgement.verdict == REPRODUCED or found.spread is None:
+        return judgement
+    return Judgement(NOT_MEASURED, f"{judgement.reason}; slower on this machine refutes nothing of the authors'")
+
+
+def unknown_spread(found: Measurement) -> str:
+    """Why there is no interval."""
+    seeds = "one seed" if len(found.values) == 1 else f"{len(found.values)} seeds"
+    if found.diverged:
+        return f"{seeds}, diverged: only more seeds of its own could tell"
+    return f"{seeds}, and nothing at scale {found.scale} has the two seeds that a spread needs"
+
+
+def allowed(claim: Claim, band: Band) -> str:
+    """A band in words."""
+    if band.high == math.inf:
+        return f"has to be above {claim.show(band.low)}"
+    if band.low == -math.inf:
+        return f"has to be at most {claim.show(band.high)}"
+    if band.low == band.high:
+        return f"has to be {claim.show(band.low)}"
+    return f"has to be {claim.show(band.low)} to {claim.show(band.high)}"
+
+
 RULES: Mapping[str, Rule] = {
-    "value": Rule(equals, judge_value),
-    "every_seed": Rule(equals, judge_every_seed),
-    "above": Rule(exceeds, judge_above),
-    "below": Rule(stays_below, judge_below),
-    "parity": Rule(equals, judge_parity),
-    "time": Rule(possible_time, judge_value),
+    "value": Rule(equals, in_band(around)),
+    "parity": Rule(equals, in_band(around)),
+    "above": Rule(exceeds, in_band(greater)),
+    "below": Rule(stays_below, in_band(at_most)),
+    "every_seed": Rule(equals, every_seed),
+    "possible": Rule(equals, possible),
+    "time": Rule(possible_time, time),
 }
 BOUNDS = {"above": "more than ", "below": "at most "}  # how a rule's value is introduced

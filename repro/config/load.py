@@ -1,7 +1,7 @@
 """Read and check ``config.yaml``."""
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ class ConfigError(ReproError):
 
 @dataclass(frozen=True)
 class Scale:
-    """A named set of overrides, such as ``quick`` or ``paper``; see the README's table."""
+    """A named set of overrides, such as ``quick`` or ``paper``; see the README's table.
+
+    ``decides`` is no override: it says that the scale's runs are as long as the paper's, so that they may give
+    verdicts on its claims. Runs of any other scale only stand beside.
+    """
 
     name: str
     description: str
@@ -39,6 +43,7 @@ class Scale:
     precision: str | None
     torch_threads: int
     seeds: tuple[int, ...]
+    decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Experiment:
         group: Target of the workflow and table of the report that it belongs to.
         title: How the report names it.
         fixed_epochs: A scale does not shorten it.
+        scales: Names of the scales in which it takes part; ``None`` is all of them.
         settings: Checked settings in the shape of ``schema.SPEC``.
     """
 
@@ -57,7 +63,12 @@ class Experiment:
     group: str
     title: str
     fixed_epochs: bool
+    scales: tuple[str, ...] | None
     settings: Mapping[str, Any]
+
+    def takes_part(self, scale: str) -> bool:
+        """Whether it has runs at a scale."""
+        return self.scales is None or scale in self.scales
 
 
 @dataclass(frozen=True)
@@ -67,11 +78,6 @@ class Config:
     scale: str
     scales: Mapping[str, Scale]
     experiments: Mapping[str, Experiment]
-
-    @property
-    def groups(self) -> list[str]:
-        """Groups in order of first appearance."""
-        return list(dict.fromkeys(e.group for e in self.experiments.values()))
 
 
 def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] | None = None) -> Config:
@@ -153,7 +159,8 @@ def _build(raw: Any, problems: Problems) -> Config | None:
         problems.unknown("scale", scale, list(scales), what="scale")
     if problems.lines:
         return None
-    _check_post_training(experiments, problems)  # type: ignore[arg-type]
+    _check_scales(experiments, scales, problems)  # type: ignore[arg-type]
+    _check_post_training(experiments, scales, problems)  # type: ignore[arg-type]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
 
@@ -188,8 +195,16 @@ def _scale(name: str, value: Any, seeds: Any, problems: Problems) -> Scale | Non
     return Scale(name=name, seeds=tuple(own_seeds), **checked)
 
 
-def _check_post_training(experiments: Mapping[str, Experiment], problems: Problems) -> None:
-    """PTQ needs an FP32 network that some other experiment trains, at whatever scale."""
+def _check_scales(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:
+    known = list(scales)
+    for name, experiment in experiments.items():
+        for scale in experiment.scales or ():
+            if scale not in known:
+                problems.unknown(f"experiments.{name}.scales", scale, known, what="scale")
+
+
+def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:
+    """PTQ needs an FP32 network that some other experiment trains, at every scale at which it takes part."""
     for name, experiment in experiments.items():
         if experiment.settings["ptq"]["name"] == "none":
             continue
@@ -198,8 +213,13 @@ def _check_post_training(experiments: Mapping[str, Experiment], problems: Proble
             problems.add(f"{path}.ptq", "quantises a network trained in FP32: give this experiment `quantizer: none`")
             continue
         source = (experiment.fixed_epochs, {**experiment.settings, "ptq": {"name": "none"}})
-        if source not in [(other.fixed_epochs, other.settings) for other in experiments.values()]:
-            problems.add(f"{path}.ptq", "no experiment trains its network: add one of the same settings without ptq")
+        sources = [other for other in experiments.values() if (other.fixed_epochs, other.settings) == source]
+        alone = [s for s in scales if experiment.takes_part(s) and not any(one.takes_part(s) for one in sources)]
+        if alone:
+            where = f" at scale {', '.join(alone)}" if sources else ""
+            problems.add(
+                f"{path}.ptq", f"no experiment trains its network{where}: add one of the same settings without ptq"
+            )
 
 
 def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Problems) -> Experiment | None:
@@ -209,6 +229,7 @@ def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Pr
     if len(problems.lines) > before:
         return None
     about = {key: checked.pop(key) for key in ABOUT}
+    about["scales"] = about["scales"] and tuple(about["scales"])
     if not re.fullmatch(NAME, about["group"]) or about["group"] in RESERVED_GROUPS:
         problems.add(
             f"{path}.group",

@@ -16,6 +16,7 @@ from repro.errors import ReproError
 CORE_VERSION = 1
 RECORD_NAME = "record.json"
 WEIGHTS_NAME = "weights.pt"
+ZERO_RATE_WEIGHTS_NAME = "weights-zero-rate.pt"
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,20 @@ def get_scale(config: Config, name: str | None = None) -> Scale:
 
 
 class Plan:
-    """Every run of one scale, with equal runs shared between experiments."""
+    """Every run of one scale, with equal runs shared between experiments.
+
+    Attributes:
+        config: The whole configuration.
+        scale: The scale.
+        experiments: Those that take part at it, in the order of ``config.yaml``.
+    """
 
     def __init__(self, config: Config, scale: str | None = None) -> None:
         """Resolve the whole registry at ``scale`` (default: the configured one)."""
         self.config = config
         self.scale = get_scale(config, scale)
-        self._specs = {name: resolve_spec(e, self.scale) for name, e in config.experiments.items()}
+        self.experiments = [e for e in config.experiments.values() if e.takes_part(self.scale.name)]
+        self._specs = {e.name: resolve_spec(e, self.scale) for e in self.experiments}
         self._hashes = {name: hash_spec(spec) for name, spec in self._specs.items()}
         self._owners: dict[str, str] = {}
         for name, spec_hash in self._hashes.items():
@@ -131,18 +139,14 @@ class Plan:
         """The runs that serve an experiment, one a seed of the scale.
 
         Raises:
-            ReproError: If there is no such experiment.
+            ReproError: If there is no such experiment, or not at this scale.
         """
         return [self.run(experiment, seed) for seed in self.scale.seeds]
 
     def run(self, experiment: str, seed: int) -> Run:
         """The run that serves an experiment with one seed (any seed, also one the scale does not list)."""
         if experiment not in self._specs:
-            import difflib  # only on the way to an error
-
-            near = difflib.get_close_matches(experiment, self._specs, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
+            raise self._unknown(experiment)
         spec_hash = self._hashes[experiment]
         return Run(
             scale=self.scale.name,
@@ -152,6 +156,20 @@ class Plan:
             spec_hash=spec_hash,
             torch_threads=self.scale.torch_threads,
         )
+
+    def _unknown(self, experiment: str) -> ReproError:
+        """The error for a name without runs here."""
+        import difflib  # only on the way to an error
+
+        known = self.config.experiments.get(experiment)
+        if known is not None:
+            scales = ", ".join(known.scales or ())
+            return ReproError(
+                f"{experiment} takes no part at scale {self.scale.name}, only at: {scales} (--scale NAME)"
+            )
+        near = difflib.get_close_matches(experiment, self._specs, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
 
     def source(self, run: Run) -> Run | None:
         """The FP32 run whose weights a PTQ run quantises; ``None`` for a training."""
@@ -171,9 +189,14 @@ class Plan:
             return []
         return [str(source.weights_path(results))]
 
+    @property
+    def groups(self) -> list[str]:
+        """Groups with runs at this scale, in order of first appearance."""
+        return list(dict.fromkeys(e.group for e in self.experiments))
+
     def group(self, group: str) -> list[Run]:
         """Runs of one group, each once."""
-        names = [e.name for e in self.config.experiments.values() if e.group == group]
+        names = [e.name for e in self.experiments if e.group == group]
         return list({run.key: run for name in names for run in self.runs(name)}.values())
 
     def __iter__(self) -> Iterator[Run]:

@@ -42,7 +42,7 @@ QUANTIZERS: Mapping[str, Mapping[str, Option]] = {
     "fp8_e5m2": {},
     "int4_radix4": {},
     "int8_qat": {},
-    "lsq": {"bit_width": BITS},
+    "lsq": {"bit_width": BITS, "initial_factor": Option(float, minimum=0, above=True, default=1.0)},
     "nf4": {},
     "ternary": {},
     "wage": {"bit_width": BITS},
@@ -68,23 +68,26 @@ OPTIMIZERS: Mapping[str, Mapping[str, Option]] = {
         "beta2": Option(float, minimum=0, maximum=1, below=True),
         "weight_decay": Option(float, minimum=0),
     },
+    "sgd": {
+        "learning_rate": POSITIVE,
+        "momentum": Option(float, minimum=0, maximum=1, below=True),
+        "weight_decay": Option(float, minimum=0),
+        "nesterov": Option(bool, default=False),
+    },
 }
 
 SCHEDULES: Mapping[str, Mapping[str, Option]] = {
     "constant": {},
     "cosine": {"t_max": EPOCHS},
-    "cosine_restarts": {"period": EPOCHS},
+    "cosine_restarts": {"period": EPOCHS, "multiplier": Option(float, minimum=1, maximum=10, default=1.0)},
 }
 
-# Post-training quantisation of the run of the same settings without it; ``repro.ptq``
+# Post-training quantisation of the run of the same settings without it (``repro.ptq``): of its last weights, or of
+# those where its learning rate reaches zero before the end.
+PTQ_OPTIONS = {"bit_width": BITS, "source": Option(str, choices=("last", "zero_rate"), default="last")}
 PTQ_METHODS: Mapping[str, Mapping[str, Option]] = {
     "none": {},
-    "absmax": {"bit_width": BITS},
-    "absmax_channel": {"bit_width": BITS},
-    "mse": {"bit_width": BITS},
-    "aciq": {"bit_width": BITS},
-    "cle": {"bit_width": BITS},
-    "gptq": {"bit_width": BITS},
+    **dict.fromkeys(("absmax", "absmax_channel", "mse", "aciq", "cle", "gptq"), PTQ_OPTIONS),
 }
 
 PRECISIONS = ("fp32", "tf32", "bf16")  # tf32: FP32 whose GPU products round their factors to 10 bits
@@ -120,6 +123,7 @@ ABOUT: Mapping[str, Node] = {
     "group": Option(str),
     "title": Option(str),
     "fixed_epochs": Option(bool, default=False),
+    "scales": Option(str, length=-1, nullable=True, default=None),
 }
 
 EXPERIMENT = Section({**ABOUT, **SPEC.fields})
@@ -136,5 +140,6 @@ SCALE = Section(
         "precision": Option(str, choices=PRECISIONS, nullable=True, default=None),
         "torch_threads": Option(int, minimum=1),
         "seeds": Option(int, minimum=0, length=-1, nullable=True, default=None),
+        "decides": Option(bool, default=False),
     }
 )

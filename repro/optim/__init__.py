@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from repro.config.schedules import SCHEDULES
 from repro.optim.clipping import WEIGHT_CLIPS, WeightClip, clip_gradients
-from repro.optim.schedules import SCHEDULES
 
 
 def adamw(
@@ -14,16 +14,34 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """AdamW with decay on every parameter, biases and batch norm included, as the authors ran it."""
     parameters = list(parameters)
-    cuda = parameters[0].is_cuda
     return torch.optim.AdamW(
         parameters,
-        # on a GPU a tensor, so that a captured step reads the rate of its epoch
-        lr=torch.tensor(learning_rate, device=parameters[0].device) if cuda else learning_rate,
+        lr=_rate(learning_rate, parameters),
         betas=(beta1, beta2),
         weight_decay=weight_decay,
         fused=True,
-        capturable=cuda,
+        capturable=parameters[0].is_cuda,
     )
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter], learning_rate: float, momentum: float, weight_decay: float, nesterov: bool
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum; the decay, on every parameter, is part of the gradient."""
+    parameters = list(parameters)
+    return torch.optim.SGD(
+        parameters,
+        lr=_rate(learning_rate, parameters),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
+    )
+
+
+def _rate(learning_rate: float, parameters: list[nn.Parameter]) -> float | torch.Tensor:
+    """On a GPU a tensor, so that a captured step reads the rate of its epoch."""
+    return torch.tensor(learning_rate, device=parameters[0].device) if parameters[0].is_cuda else learning_rate
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -36,6 +54,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 # name -> factory(parameters, **options); options in repro.config.schema.OPTIMIZERS
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw, "sgd": sgd}
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "WEIGHT_CLIPS", "WeightClip", "adamw", "clip_gradients", "set_learning_rate"]
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "WEIGHT_CLIPS",
+    "WeightClip",
+    "adamw",
+    "clip_gradients",
+    "set_learning_rate",
+    "sgd",
+]

@@ -72,11 +72,17 @@ class LsqQuantizer(WeightQuantizer):
 
     scale_invariant = False  # the step is a parameter, not a function of the weights
 
-    def __init__(self, weight: Tensor, bit_width: int) -> None:
-        """``weight`` is the layer's initial weight, from which the step starts."""
+    def __init__(self, weight: Tensor, bit_width: int, initial_factor: float = 1.0) -> None:
+        """Start from a layer's initial weight.
+
+        Args:
+            weight: The weight, from which the step starts.
+            bit_width: Bits of a weight.
+            initial_factor: Factor on the first step: 1 is the original's, another one a start that is off.
+        """
         super().__init__(bit_width)
         self.low, self.high = -(2 ** (bit_width - 1)), 2 ** (bit_width - 1) - 1
-        self.step = nn.Parameter(initial_step(weight, self.high))
+        self.step = nn.Parameter(initial_step(weight, self.high) * initial_factor)
 
     def scale(self, weight: Tensor) -> Tensor:
         """The learned step."""

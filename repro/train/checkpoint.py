@@ -123,9 +123,9 @@ def load_checkpoint(directory: Path, setting: Mapping[str, Any]) -> Checkpoint |
     return checkpoint
 
 
-def save_weights(directory: Path, model: nn.Module) -> None:
-    """Keep a finished run's weights; the checkpoint is no longer needed after the record is written."""
-    atomic_write(directory / WEIGHTS_NAME, _to_bytes(model.state_dict()))
+def save_weights(directory: Path, model: nn.Module, name: str = WEIGHTS_NAME) -> None:
+    """Keep a run's weights: at its end, when the record no longer needs the checkpoint, or where its rate is zero."""
+    atomic_write(directory / name, _to_bytes(model.state_dict()))
 
 
 def delete_checkpoint(directory: Path) -> None:

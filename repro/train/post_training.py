@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from repro.config import CORE_VERSION, Run
+from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
+from repro.config.schedules import zero_rate_epoch
 from repro.data import ImageData
 from repro.data.augment import normalize
 from repro.errors import ReproError
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
     """Quantise the weights of ``source`` as ``run.spec["ptq"]`` says, measure, and write the record.
 
+    They are its last weights, or those where its learning rate reached zero.
     Batch norm keeps the statistics of training. Calibration computes in FP32; the evaluation computes in the
     spec's precision, as the FP32 run's did.
 
@@ -56,7 +59,8 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
 
 
 def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Record:
-    started_at, state = now(), _load_weights(source, settings.results)
+    started_at, path = now(), _weights_path(run, source, settings.results)
+    state = _load_weights(path)
     device = choose_device(settings.device)
     threads = run.torch_threads if settings.threads is None else settings.threads
     set_arithmetic(device, threads, run.spec["precision"])
@@ -65,11 +69,11 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        path = source.weights_path(settings.results)
         raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
     compute = count_flops(model)
     start = time.perf_counter()
     name, options = split_options(run.spec["ptq"])
+    del options["source"]  # which weights, not how
     quantize_model(model, name, calibration_images(data, run.seed, device), **options)
     logger.info("%s: quantised by %s in %.1f s", run.experiment, name, time.perf_counter() - start)
     figures: dict[str, Any] = {}
@@ -108,13 +112,31 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     return record
 
 
-def _load_weights(source: Run, results: Path) -> Mapping[str, Tensor]:
-    path = source.weights_path(results)
-    if not path.exists():
+def _weights_path(run: Run, source: Run, results: Path) -> Path:
+    """The file of weights that the run takes.
+
+    Raises:
+        ReproError: If it is not there, or never is.
+    """
+    last, zero_rate = source.weights_path(results), source.directory(results) / ZERO_RATE_WEIGHTS_NAME
+    path = zero_rate if run.spec["ptq"]["source"] == "zero_rate" else last
+    if path == zero_rate and zero_rate_epoch(source.spec) is None:
         raise ReproError(
-            f"{path} is not there: PTQ takes the weights of {source.experiment}; make them with "
+            f"{run.experiment}: the learning rate of {source.experiment} does not reach zero before its end at scale "
+            f"{source.scale}: give its ptq `source: last`"
+        )
+    if not path.exists():
+        first = (
+            f"delete {last}, made before such weights were kept, and " if path == zero_rate and last.exists() else ""
+        )
+        raise ReproError(
+            f"{path} is not there: PTQ takes the weights of {source.experiment}; {first}make them with "
             f"`python -m repro weights {source.experiment} --scale {source.scale} --seed {source.seed}`"
         )
+    return path
+
+
+def _load_weights(path: Path) -> Mapping[str, Tensor]:
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
@@ -140,9 +162,10 @@ def calibration_images(data: ImageData, seed: int, device: torch.device) -> Tens
 
 
 def _epoch_row(run: Run, figures: Mapping[str, float], wall_seconds: float) -> dict[str, Any]:
-    """The one row of ``epochs.csv``: it stands at the source's last epoch, and what only training has is empty."""
+    """The one row of ``epochs.csv``: at the epoch whose weights were taken; what only training has is empty."""
     row: dict[str, Any] = dict.fromkeys(EPOCH_COLUMNS)
-    return row | {"epoch": run.spec["epochs"], **rounded({**figures, "wall_seconds": wall_seconds})}
+    epoch = zero_rate_epoch(run.spec) if run.spec["ptq"]["source"] == "zero_rate" else run.spec["epochs"]
+    return row | {"epoch": epoch, **rounded({**figures, "wall_seconds": wall_seconds})}
 
 
 def _layer_rows(trainer: Trainer, epoch: int) -> list[dict[str, Any]]:

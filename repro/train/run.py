@@ -13,6 +13,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from repro.config import CORE_VERSION, Run
+from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
+from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
 from repro.records import (
     LOCK_NAME,
@@ -159,6 +161,7 @@ class _Session:
         self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device)
         self.data = self.trainer.data
         self.compute = count_flops(self.trainer.model)
+        self.zero_rate_epoch = zero_rate_epoch(run.spec)
         if settings.compile:
             self.trainer.model.compile(dynamic=False)
         self.checkpoint = self._resume()
@@ -225,6 +228,8 @@ class _Session:
         state.layers += layer_rows(trainer.model, trainer.weight_clip.moved, self.epochs_done)
         state.wall_seconds += wall_seconds
         state.partial_seconds = 0.0
+        if self.epochs_done == self.zero_rate_epoch:  # before the checkpoint: a run that goes on from it has them
+            save_weights(self.directory, trainer.model, ZERO_RATE_WEIGHTS_NAME)
         self._save(at_least_every=self.settings.checkpoint_seconds)
         write_progress(self.directory, state.epochs, state.layers)
         self.progress.epoch(row)
@@ -257,6 +262,7 @@ class _Session:
     def _finish(self) -> Record:
         state = self.checkpoint
         status, reason = judge(state.epochs, self.data.classes)
+        zero_rate_weights = self.directory / ZERO_RATE_WEIGHTS_NAME
         record = Record(
             experiment=self.run.experiment,
             group=self.settings.group,
@@ -267,7 +273,11 @@ class _Session:
             core_version=CORE_VERSION,
             status=status,
             reason=reason,
-            summary={**count_parameters(self.trainer.model), **summarize(state.epochs)},
+            summary={
+                **count_parameters(self.trainer.model),
+                **summarize(state.epochs),
+                "zero_rate_epoch": self.zero_rate_epoch if zero_rate_weights.exists() else None,
+            },
             data=describe_data(self.data),
             layers=describe_layers(self.trainer.model),
             size=model_sizes(self.trainer.model),

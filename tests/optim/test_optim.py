@@ -1,13 +1,16 @@
 """Clips, schedules and the optimiser, against formulas, torch and the authors' published learning rates."""
 
 import csv
+import itertools
 import math
 from importlib import resources
+from typing import Any
 
 import pytest
 import torch
 
-from repro.config import schema
+from repro.config import Config, Plan, schema
+from repro.config.schedules import rate_factors, zero_rate_epoch
 from repro.optim import OPTIMIZERS, SCHEDULES, WEIGHT_CLIPS, WeightClip, clip_gradients
 
 
@@ -35,6 +38,62 @@ def test_real_restarts_return_to_the_start() -> None:
     assert restarts(50, period=100) == restarts(150, period=100) == pytest.approx(0.5)
     assert restarts(99, period=100) < 1e-3
     assert SCHEDULES["constant"](7) == 1.0
+
+
+def test_cycles_that_grow() -> None:
+    """10, 20, 40 and 80 epochs: each starts at 1, and at the same share of a cycle the factor is the same."""
+    factor = SCHEDULES["cosine_restarts"]
+    starts = (0, 10, 30, 70)
+    for start, length in zip(starts, (10, 20, 40, 80), strict=True):
+        assert factor(start, period=10, multiplier=2) == 1.0
+        assert factor(start + length / 2, period=10, multiplier=2) == pytest.approx(0.5)
+        assert factor(start + length - 1e-3, period=10, multiplier=2) < 1e-6
+    assert [factor(epoch, 50, 1.0) for epoch in range(150)] == [factor(epoch, 50) for epoch in range(150)]
+
+
+def test_shortened_cycles_keep_their_shape(config: Config) -> None:
+    spec = Plan(config, "short").run("schedule_cycles_growing_cifar10", 0).spec
+    shares = rate_factors(spec)
+    whole = rate_factors(Plan(config, "paper").run("schedule_cycles_growing_cifar10", 0).spec)
+    assert shares == pytest.approx([SCHEDULES["cosine_restarts"](e * 150 / 9, 10, 2) for e in range(9)])
+    assert sum(rise > 0.9 for rise in (b - a for a, b in itertools.pairwise(whole))) == 3
+
+
+def test_sgd_is_the_textbook_s() -> None:
+    """v <- m v + g + d w; w <- w - r v, or by r (g + d w + m v) with Nesterov's look ahead."""
+    for nesterov in (False, True):
+        weight = torch.nn.Parameter(torch.tensor([2.0]))
+        optimizer = OPTIMIZERS["sgd"]([weight], learning_rate=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
+        by_hand, velocity = 2.0, 0.0
+        for gradient in (1.0, -0.5, 0.25):
+            weight.grad = torch.tensor([gradient])
+            optimizer.step()
+            step = gradient + 0.01 * by_hand
+            velocity = 0.9 * velocity + step
+            by_hand -= 0.1 * (step + 0.9 * velocity if nesterov else velocity)
+            assert weight.item() == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ({"name": "cosine", "t_max": 100.0}, 150, 100),
+        ({"name": "cosine", "t_max": 100.0}, 101, 100),
+        ({"name": "cosine", "t_max": 100.0}, 100, None),  # it ends there: its last weights are those
+        ({"name": "cosine", "t_max": 100.0}, 6, None),
+        ({"name": "cosine", "t_max": 6.000000000000001}, 9, 6),
+        ({"name": "cosine", "t_max": 2.1}, 9, None),  # between two epochs
+        ({"name": "cosine_restarts", "period": 100.0}, 150, None),  # back to 1 where it would be 0
+        ({"name": "constant"}, 150, None),
+    ],
+)
+def test_where_the_rate_is_zero(schedule: dict[str, Any], epochs: int, expected: int | None) -> None:
+    assert zero_rate_epoch({"schedule": schedule, "epochs": epochs}) == expected
+
+
+@pytest.mark.parametrize(("scale", "epoch"), [("smoke", 2), ("quick", 8), ("short", 6), ("paper_bf16", 100)])
+def test_the_main_run_has_such_an_epoch_at_every_scale(config: Config, scale: str, epoch: int) -> None:
+    assert zero_rate_epoch(Plan(config, scale).run("main_cifar10", 0).spec) == epoch
 
 
 def test_tanh_clip_is_equation_9_and_adds_up_its_shrink() -> None:

@@ -69,6 +69,7 @@ def test_lsq_gradients_by_hand() -> None:
 def test_lsq_starts_from_the_mean_magnitude() -> None:
     weight = torch.tensor([[1.0, -3.0], [2.0, 2.0]])
     assert LsqQuantizer(weight, 4).step.item() == pytest.approx(2 * 2 / math.sqrt(7))
+    assert LsqQuantizer(weight, 4, initial_factor=16).step.item() == pytest.approx(16 * 2 * 2 / math.sqrt(7))
 
 
 def test_lsq_step_that_falls_below_zero_comes_back() -> None:

@@ -110,6 +110,18 @@ def test_what_a_run_quantises_is_read_from_its_settings_old_or_new(with_new):
     assert (cells["qat", "weights"], cells["qat", "activations"]) == ("int8_qat", "8 bits")
 
 
+def test_a_method_that_takes_no_part_at_a_scale_is_no_row_there(with_new):
+    with_new.config.experiments["new_format"] = dataclasses.replace(
+        with_new.config.experiments["new_format"], scales=("short",)
+    )
+    for scale in ("quick", "short"):
+        with_new.write("nf4_cifar10", scale)
+    rows = shown(with_new, "formats").index
+    assert ("short", "A new format") in rows
+    assert ("quick", "A new format") not in rows
+    assert ("quick", "Another training") in rows
+
+
 def test_the_figure_has_a_panel_a_scale_and_data_set_and_a_block_a_group(with_new):
     for name in ("fp32_cifar10", "main_cifar10", "new_baseline", "new_format", "new_cifar100"):
         with_new.write(name, "quick", best=0.9)

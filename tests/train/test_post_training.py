@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from repro.analysis import load_evidence
+from repro.analysis.rows import load_run
 from repro.cli import main
 from repro.config import Config, Plan, Run
+from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.data import Split
 from repro.errors import ReproError
 from repro.ptq import attach_stored
@@ -56,7 +58,7 @@ def test_the_record_names_its_source_and_every_reader_takes_it(plan: Plan, resul
     run, source = quantize(plan, results)
     record = read_record(run.record_path(results))
     assert record.summary["source_run"] == source.key == f"smoke/{source.spec_hash}/seed0"
-    assert record.spec["ptq"] == {"name": "absmax", "bit_width": 4}
+    assert record.spec["ptq"] == {"name": "absmax", "bit_width": 4, "source": "last"}
     assert record.timing["train_images_per_second"] is None
     assert record.summary["final_train_accuracy"] is None
     assert record.summary["quantized_weights"] == sum(layer["weights"] for layer in record.layers)
@@ -100,6 +102,41 @@ def test_finished_is_only_read(plan: Plan, results: Path) -> None:
     source.weights_path(results).unlink()
     quantize(plan, results)
     assert run.record_path(results).stat().st_mtime_ns == stamp
+
+
+@pytest.fixture
+def anywhere(everywhere: Config) -> Plan:
+    return Plan(everywhere, "smoke")
+
+
+def test_weights_where_the_rate_is_zero(anywhere: Plan, results: Path) -> None:
+    """At 8 bits nearly FP32's accuracy at that epoch, not at its last; the row stands at the epoch."""
+    run, source = quantize(anywhere, results, "ptq4_zero_rate_cifar10")
+    eight = replace(run, spec={**run.spec, "ptq": {**run.spec["ptq"], "bit_width": 8}}, spec_hash="0" * 8)
+    quantize_run(eight, source, Settings(results=results))
+    (row,) = read_csv_rows(eight.directory(results) / "epochs.csv")
+    training = {int(r["epoch"]): float(r["test_loss"]) for r in read_csv_rows(source.directory(results) / "epochs.csv")}
+    assert int(row["epoch"]) == 2 < max(training)
+    assert float(row["test_loss"]) == pytest.approx(training[2], abs=0.01)
+    assert abs(training[3] - training[2]) > 0.03, "else the test says nothing"
+    assert quantizer_names(results) == {"PTQ absmax, source zero_rate"}
+
+
+def quantizer_names(results: Path) -> set[str]:
+    """What readers call the quantisers of the PTQ records there."""
+    loaded = [load_run(path, results) for path in find_records(results)]
+    return {str(run.row["quantizer"]) for run in loaded if "source_run" in run.record.summary}
+
+
+def test_weights_at_rate_zero_that_are_not_there(anywhere: Plan, results: Path) -> None:
+    source = anywhere.run("fp32_cifar10", 0)
+    (source.directory(results) / ZERO_RATE_WEIGHTS_NAME).unlink()
+    with pytest.raises(ReproError, match=r"zero-rate\.pt is not there: .* delete .*weights\.pt, .* repro weights fp32"):
+        quantize(anywhere, results, "ptq4_zero_rate_cifar10")
+    run = anywhere.run("ptq4_zero_rate_cifar10", 0)
+    never = replace(source, spec={**source.spec, "schedule": {"name": "constant"}})
+    with pytest.raises(ReproError, match="does not reach zero before its end"):
+        quantize_run(run, never, Settings(results=results))
 
 
 def test_no_weights_says_what_makes_them(plan: Plan, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What is known of bfloat16 against FP32 arithmetic: runs of one experiment and seed that exist in both."""
+
+from repro.analysis import deciding_scales, in_bf16
+from repro.claims.claim import Call, Claim
+from repro.claims.runs import Runs, ask
+from repro.units import UNITS
+
+LAST = Call("final_test_accuracy")
+NOTHING = "bf16 against FP32: no run exists in both yet"
+
+
+def known_of_bf16(claim: Claim, runs: Runs, scale: str) -> str:
+    """The claim's own figure on its own runs in both arithmetics; failing that, the last accuracy of whatever runs.
+
+    Args:
+        claim: A claim with experiments.
+        runs: The records.
+        scale: A scale in bfloat16.
+    """
+    assert claim.query is not None
+    own = _differences(runs, scale, (*claim.experiments, *claim.minus, *claim.less), claim.query)
+    if own:
+        factor = UNITS[claim.unit][0]
+        shown = ", ".join(f"{name} {claim.show(value * factor)}" for name, value in own.items())
+        return f"bf16 less FP32 on the same run: {shown} {'points' if claim.unit == '%' else claim.unit}"
+    others = _differences(runs, scale, tuple(runs.evidence.config.experiments), LAST)
+    if others:
+        shown = ", ".join(f"{name} {100 * value:+.2f}".replace("-", "−") for name, value in others.items())
+        return f"none of these runs exists in FP32; test accuracy at the last epoch, bf16 less FP32: {shown} points"
+    return NOTHING
+
+
+def _differences(runs: Runs, scale: str, experiments: tuple[str, ...], query: Call) -> dict[str, float]:
+    """Experiment and seed to bf16 less FP32, in the units of records; one experiment a training."""
+    config, found, seen = runs.evidence.config, {}, set()
+    exact = [name for name in deciding_scales(config) if not in_bf16(config, name)]
+    for experiment in dict.fromkeys(experiments):
+        for seed, view in runs.views(scale, experiment).items():
+            twins = [runs.views(name, experiment).get(seed) for name in exact]
+            twin = next((one for one in twins if one is not None), None)
+            if twin is not None and view.facts["path"] not in seen:
+                seen.add(view.facts["path"])
+                difference = ask(query, view) - ask(query, twin)
+                if difference == difference:
+                    found[f"{experiment} seed {seed}"] = difference
+    return found

@@ -1,0 +1,65 @@
+"""A judged claim as a row of text."""
+
+from repro.analysis import in_bf16
+from repro.claims.claim import Claim, Findings, Measured
+from repro.claims.combine import shown
+from repro.claims.rules import BOUNDS, Judgement
+from repro.config import Config
+
+COLUMNS = (
+    "claim", "fact", "section", "place", "statement", "kind", "paper", "authors_log", "measured", "measured_bf16",
+    "reduced", "verdict", "decided_by", "reason", "beside",
+)  # fmt: skip
+
+
+def claim_row(config: Config, claim: Claim, findings: Findings, judgement: Judgement) -> dict[str, str]:
+    """The row of ``judge.judge_claims``."""
+    by_arithmetic = {in_bf16(config, one.scale): one for one in reversed(findings.measured)}
+    fp32, bf16 = by_arithmetic.get(False), by_arithmetic.get(True)
+    return {
+        "claim": claim.id,
+        "fact": claim.fact,
+        "section": claim.section,
+        "place": claim.place,
+        "statement": claim.statement,
+        "kind": claim.kind,
+        "paper": _paper_text(claim),
+        "authors_log": claim.with_unit(claim.show(findings.log.low)) if findings.log else "",
+        "measured": _measured_text(claim, fp32) if fp32 else "",
+        "measured_bf16": _measured_text(claim, bf16) if bf16 else "",
+        "reduced": _reduced_text(claim, findings.reduced) if findings.reduced else "",
+        "verdict": judgement.verdict,
+        "decided_by": judgement.decided_by,
+        "reason": judgement.reason,
+        "beside": bf16.bf16 if bf16 else "",
+    }
+
+
+def _paper_text(claim: Claim) -> str:
+    if claim.value is None:
+        return ""
+    ends = dict.fromkeys((claim.value.low, claim.value.high))
+    digits = claim.value.digits
+    texts = [f"{end:,.{digits}f}" if end >= 10_000 else f"{end:.{digits}f}".replace("-", "−") for end in ends]
+    return BOUNDS.get(claim.rule, "") + claim.with_unit("–".join(texts))
+
+
+def _measured_text(claim: Claim, measured: Measured) -> str:
+    """The figure with its 90 % interval, how well the spread is known, and the test set's error apart from it."""
+    found = shown(claim, measured)
+    half, about = "", [f"n = {len(found.values)}"]
+    if found.spread is None:
+        about.append("spread unknown")
+    elif found.spread.deviation and found.spread.degrees < float("inf"):
+        half = f" ± {claim.show(found.spread.half_width(len(found.values)))}"
+        about.append(f"{found.spread.source}, df {found.spread.degrees:g}")
+    if found.error == found.error:
+        about.append(f"SE of the test images {claim.show(found.error)}")
+    if found.diverged:
+        about.append(f"{found.diverged} diverged")
+    return f"{claim.with_unit(claim.show(found.mean) + half)} ({', '.join(about)})"
+
+
+def _reduced_text(claim: Claim, measured: Measured) -> str:
+    found = shown(claim, measured)
+    return f"{_measured_text(claim, measured)} at scale {found.scale} on {found.data}: {found.runs}"

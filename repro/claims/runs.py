@@ -1,0 +1,111 @@
+"""The records as views of runs, indexed once for all claims, and what is known of the spread between their seeds."""
+
+import json
+from collections.abc import Hashable
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from repro.analysis import Evidence, Spread
+from repro.analysis.evidence import KEYS
+from repro.analysis.spread import NO_SPREAD, independent_sum, paired_spread, pooled_spread
+from repro.claims.claim import Call
+from repro.claims.queries import OUTCOMES, QUERIES, SEEDLESS, RunView
+from repro.records import COMPLETED
+
+LAYER_FIGURES = {"levels_min": ("levels", "min"), "levels_max": ("levels", "max"), "levels_mean": ("levels", "mean"),
+                 "max_abs_weight": ("max_abs_weight", "max")}  # fmt: skip
+
+
+def ask(query: Call, run: RunView) -> float:
+    """A query on one run, in the units of records."""
+    return QUERIES[query.name](run, **query.arguments)
+
+
+class Runs:
+    """The records as views of runs, and the pools of their figures."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        """Index nothing yet: without records there is nothing to do."""
+        self.evidence = evidence
+        self._pools: dict[str, pd.DataFrame] = {}
+
+    @cached_property
+    def _epochs(self) -> dict[Hashable, pd.DataFrame]:
+        keys = [*KEYS, "epoch"]
+        levels = self.evidence.layers.groupby(keys).agg(**LAYER_FIGURES).reset_index()
+        joined = self.evidence.epochs.merge(levels, how="left", on=keys)
+        return {key: rows.sort_values("epoch") for key, rows in joined.groupby(list(KEYS))}
+
+    @cached_property
+    def _views(self) -> dict[tuple[str, str], dict[int, RunView]]:
+        experiments = self.evidence.config.experiments
+        found: dict[tuple[str, str], dict[int, RunView]] = {}
+        for row in _rows(self.evidence.runs):
+            key = (row["scale"], row["experiment"], row["seed"])
+            if key in self._epochs:
+                planned, of = int(row["epochs"]), int(experiments[row["experiment"]].settings["epochs"])
+                view = RunView(epochs=self._epochs[key], facts=row, planned=planned, of=of)
+                found.setdefault(key[:2], {})[row["seed"]] = view
+        return found
+
+    def views(self, scale: str, experiment: str, device: str = "") -> dict[int, RunView]:
+        """The runs of an experiment at a scale by seed; none where it is unknown or has no record."""
+        found = self._views.get((scale, experiment), {})
+        return {seed: view for seed, view in found.items() if device in ("", view.facts["device"])}
+
+    def spread(self, query: Call, scale: str, arms: list[tuple[str, float]], device: str = "") -> Spread | None:
+        """The pooled spread between seeds of a figure, or of a sum of arms with coefficients, such as a difference.
+
+        Arms of one data set whose coefficients add up to zero are paired within their seeds; what is left, and
+        what comes from other data sets, is taken as drawn apart.
+
+        Args:
+            query: The figure.
+            scale: Scale of the runs.
+            arms: Data set and coefficient of each arm.
+            device: Only runs on this device count; empty for any.
+
+        Returns:
+            In the units of records; ``None`` where no two seeds tell.
+        """
+        function = QUERIES[query.name]
+        if function in SEEDLESS:
+            return NO_SPREAD
+        if function in OUTCOMES:
+            return None
+        parts: list[Spread | None] = []
+        for data in dict.fromkeys(data for data, _ in arms):
+            coefficients = [coefficient for name, coefficient in arms if name == data]
+            paired = len(coefficients) > 1 and sum(coefficients) == 0
+            figures = self._pool(query, scale, data, device)
+            one = paired_spread(figures) if paired else pooled_spread(figures)
+            parts.append(one.times(sum(c * c for c in coefficients) ** 0.5) if one else None)
+        return independent_sum(parts)
+
+    def _pool(self, query: Call, scale: str, data: str, device: str) -> pd.DataFrame:
+        """One row a seed, one column a trajectory: of its experiments, the first with the most seeds."""
+        key = json.dumps([query.name, query.arguments, scale, data, device], sort_keys=True, default=list)
+        if key not in self._pools:
+            self._pools[key] = self._make_pool(query, scale, data, device)
+        return self._pools[key]
+
+    def _make_pool(self, query: Call, scale: str, data: str, device: str) -> pd.DataFrame:
+        chosen: dict[str, pd.Series] = {}
+        for known_scale, experiment in self._views:
+            views = {
+                seed: view
+                for seed, view in self.views(known_scale, experiment, device).items()
+                if known_scale == scale and view.facts["data"] == data and view.facts["status"] == COMPLETED
+            }
+            figures = pd.Series({seed: ask(query, view) for seed, view in views.items()}, dtype=float).dropna()
+            if len(figures):
+                trajectory = str(next(iter(views.values())).facts["trajectory"])
+                if trajectory not in chosen or len(figures) > len(chosen[trajectory]):
+                    chosen[trajectory] = figures
+        return pd.DataFrame(chosen)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
