@@ -10,7 +10,8 @@ from repro.analysis import Estimate, estimate, paired_difference
 from repro.paper import parse_printed
 from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
 from repro.report.view import View
-from repro.report.vocabulary import DERIVED, LOG, OURS, PAPER, UNITS, VALIDATED, twin
+from repro.report.vocabulary import DERIVED, EXACT, LOG, OURS, PAPER, VALIDATED, twin
+from repro.units import UNITS
 
 NOT_RUN, NONE = "not run", "none"
 NAN = math.nan
@@ -70,8 +71,8 @@ class Cell:
 
     def at(self, figure: Estimate) -> "Cell":
         """The same cell with an estimate in the units of records; what is exact has no interval."""
-        factor, digits, exact = UNITS[self.unit]
-        low, high = (NAN, NAN) if exact else (figure.low * factor, figure.high * factor)
+        factor, digits = UNITS[self.unit]
+        low, high = (NAN, NAN) if self.unit in EXACT else (figure.low * factor, figure.high * factor)
         return replace(
             self, value=figure.value * factor, low=low, high=high, n=figure.n,
             standard_error=figure.standard_error * factor, digits=self.digits or digits,
@@ -155,4 +156,4 @@ def words(text: str, source: str = PAPER, place: str = "") -> Cell:
 
 def computed(value: float, unit: str, source: str = DERIVED) -> Cell:
     """A figure in the table's own unit that no seed spreads; nothing where it is not a number."""
-    return Cell(source, NONE if math.isnan(value) else COMPLETED, unit, value, digits=UNITS[unit].digits)
+    return Cell(source, NONE if math.isnan(value) else COMPLETED, unit, value, digits=UNITS[unit][1])

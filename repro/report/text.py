@@ -7,7 +7,8 @@ import pandas as pd
 
 from repro.records import COMPLETED, DIVERGED
 from repro.report.cells import NOT_RUN, Cell
-from repro.report.vocabulary import LOG, OURS, PAPER, UNITS, WHOLE, counted, data_label, seeds_label
+from repro.report.vocabulary import EXACT, LOG, OURS, PAPER, counted, data_label, seeds_label
+from repro.units import WHOLE
 
 EMPTY = "–"
 ONE_SEED = "†"
@@ -58,7 +59,7 @@ def spread(cell: Cell) -> str:
 def mark(cell: Cell) -> str:
     """A dagger at what comes from a single run and would differ with another seed."""
     one = cell.known and cell.source == OURS and cell.n == 1 and not cell.text
-    return ONE_SEED if one and not UNITS[cell.unit].exact else ""
+    return ONE_SEED if one and cell.unit not in EXACT else ""
 
 
 def warning(cell: Cell) -> str:

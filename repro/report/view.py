@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from repro.analysis import Evidence, scale_order
+from repro.analysis import Evidence, deciding_scales, in_bf16, scale_order
 from repro.config import Config
 from repro.report.vocabulary import data_label, span
 
@@ -34,11 +34,10 @@ class Records:
     @cached_property
     def _found(self) -> dict[bool, list[str]]:
         found = set(self.evidence.runs["scale"])
-        order = sorted((name for name in scale_order(self.config) if name in found), key=self._strength)
+        order = [
+            name for name in dict.fromkeys(deciding_scales(self.config) + scale_order(self.config)) if name in found
+        ]
         return {kind: [name for name in order if is_digits(self.config, name) == kind] for kind in (False, True)}
-
-    def _strength(self, scale: str) -> tuple[bool, bool]:
-        return not decides(self.config, scale), self.config.scales[scale].precision is not None
 
     @cached_property
     def _frames(self) -> dict[str, dict[Key, pd.DataFrame]]:
@@ -66,14 +65,14 @@ class Records:
         wanted = set(experiments)
         found = [(scale, len({name for name in wanted if len(self.evidence.select(scale, name))}))
                  for scale in self.scales]  # fmt: skip
-        found = sorted(
-            (pair for pair in found if pair[1]), key=lambda pair: (not decides(self.config, pair[0]), -pair[1])
-        )
-        names = [scale for scale, _ in found] or [self._fullest]
+        known = [pair for pair in found if pair[1]]
+        known.sort(key=lambda pair: (not self.config.scales[pair[0]].decides, -pair[1]))
+        names = [scale for scale, _ in known] or [self.fullest]
         return [View(self, scale) for scale in names]
 
     @cached_property
-    def _fullest(self) -> str:
+    def fullest(self) -> str:
+        """The scale with most records; the configured one where there are none."""
         counts = self.evidence.runs["scale"].value_counts()
         return max(self.scales, key=lambda scale: int(counts[scale]), default=self.config.scale)
 
@@ -98,12 +97,17 @@ class View:
     @property
     def decides(self) -> bool:
         """Whether runs of this scale may decide a claim on a measured number."""
-        return decides(self.config, self.scale)
+        return self.config.scales[self.scale].decides
 
     @property
     def comparable(self) -> bool:
         """Whether the paper's figures may be drawn over its runs: not over digits; alone where nothing was run."""
         return self.evidence.runs.empty or not is_digits(self.config, self.scale)
+
+    @property
+    def plain_name(self) -> str:
+        """What a run without a quantiser is: nothing is FP32 in bfloat16 arithmetic."""
+        return "Unquantised (bf16)" if in_bf16(self.config, self.scale) else "FP32"
 
     def runs(self, experiment: str | None) -> pd.DataFrame:
         """Rows of ``Evidence.runs`` by seed; empty where not run."""
@@ -133,10 +137,3 @@ def is_digits(config: Config, scale: str) -> bool:
     """Whether a scale puts digits in CIFAR's place."""
     names: Mapping[str, str] = config.scales[scale].dataset_map
     return any(name.startswith("digits") for name in names.values())
-
-
-def decides(config: Config, scale: str) -> bool:
-    """Whether a scale has the paper's data, model and length, so that its runs may decide a claim."""
-    about = config.scales[scale]
-    whole = about.width is None and about.train_images is None and about.test_images is None
-    return whole and about.epochs_factor >= 1 and not is_digits(config, scale)

@@ -1,7 +1,6 @@
 """The words, units and colours of the report: each has its one home here."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 PAPER, LOG, OURS, DERIVED, ARITHMETIC, SETTINGS = (
     "paper", "authors' log", "ours", "ours, derived", "arithmetic", "config.yaml",
@@ -24,37 +23,7 @@ DATA_LABELS = {
 }
 
 
-class Unit(NamedTuple):
-    """Factor from the records' units to a table's, decimals shown, and whether it is the same for every seed."""
-
-    factor: float
-    digits: int
-    exact: bool = False
-
-
-UNITS: Mapping[str, Unit] = {
-    "%": Unit(100, 2),
-    "points": Unit(100, 2),  # signed
-    "gap": Unit(100, 2),  # points, the reference minus the row
-    "MiB": Unit(1 / 2**20, 2, True),
-    "MB": Unit(1e-6, 3, True),
-    "ratio": Unit(1, 2, True),
-    "count": Unit(1, 0, True),
-    "bits": Unit(1, 0, True),
-    "epoch": Unit(1, 1),
-    "epochs": Unit(1, 0),
-    "levels": Unit(1, 1),
-    "mean levels": Unit(1, 2),
-    "ms": Unit(1e3, 2),
-    "ppm": Unit(1e6, 2),
-    "images/s": Unit(1, 0),
-    "MFLOP": Unit(1e-6, 0, True),
-    "GFLOP/s": Unit(1e-9, 0),
-    "h": Unit(1 / 3600, 1),
-    "p": Unit(1, 3),
-    "text": Unit(1, 0),
-}
-WHOLE = ("epoch", "levels")  # counts, shown without decimals unless a mean over seeds has some
+EXACT = ("MiB", "MB", "ratio", "count", "bits", "MFLOP")  # the same for every seed: an interval would say nothing
 
 # Light and dark of each colour; figures are drawn in the light one, which the page replaces by its variable.
 COLORS: Mapping[str, tuple[str, str]] = {
@@ -72,17 +41,12 @@ COLORS: Mapping[str, tuple[str, str]] = {
     "bad": ("#ad2d22", "#ff948a"),
     "clash": ("#84389a", "#d79bea"),
 }
-VERDICT_TONES = (
-    ("reproduced", "good"),
-    ("within noise", "doubt"),
-    ("not reproduced", "bad"),
-    ("contradicted", "clash"),
-)
+VERDICT_TONES = {"reproduced": "good", "within noise": "doubt", "not reproduced": "bad", "contradicted": "clash"}
 
 
 def verdict_tone(verdict: str) -> str:
     """The colour of a verdict; grey for those that say nothing yet."""
-    return next((tone for start, tone in VERDICT_TONES if verdict.startswith(start)), "log")
+    return next((tone for start, tone in VERDICT_TONES.items() if verdict.startswith(start)), "log")
 
 
 def verdict_kind(verdict: str) -> str:

@@ -29,12 +29,12 @@ def _draw_ablation(view: View) -> Drawing:
     grid, (best, last) = TABLE7.grid(view), our_marks(view)
     columns = {PAPER_MARK: "paper difference", best: f"points {BEST}", last: f"points {LAST}"}
     series = {mark: grid.column(key) for mark, key in columns.items()}
-    rows = [
+    found = [
         (row.label, {mark: cells[place] for mark, cells in series.items()})
         for place, row in enumerate(grid.rows)
         if row.experiment != row.reference
     ]
-    rows = beside_digits(view, rows)
+    rows = beside_digits(view, found)
     figure, [[ax]] = canvas([(0.29 * len(rows), 0.4, 1)], left=1.62, legend=legend_of(rows), columns=3)
     draw_dots(ax, rows)
     ax.axvline(0, color=SOFT, linewidth=0.9)
@@ -57,11 +57,11 @@ ABLATION = Plot(
 def _draw_parity(view: View) -> Drawing:
     grid = PARITY.grid(view)
     ours = replace(our_marks(view)[0], label="measured, mean of paired differences")
-    rows = [
+    found = [
         (row.label, {PAPER_MARK: paper, ours: cell})
         for row, paper, cell in zip(grid.rows, grid.column("paper gap"), grid.column("difference"), strict=True)
     ]
-    rows = beside_digits(view, rows)
+    rows = beside_digits(view, found)
     figure, [[ax]] = canvas([(0.26 * len(rows), 0.4, 1)], left=1.72, legend=legend_of(rows), columns=2)
     ax.axvspan(-100 * MARGIN, 100 * MARGIN, color=SOFT, alpha=0.16, linewidth=0)
     ax.axvline(0, color=SOFT, linewidth=0.9)

@@ -6,7 +6,7 @@ from repro.report.figures.plot import OURS_COLOR, SOFT, THEIRS_COLOR, Drawing, P
 from repro.report.tables.cost import COST, paper_demand
 from repro.report.text import figure as shown
 from repro.report.view import View
-from repro.report.vocabulary import UNITS
+from repro.units import UNITS
 
 LEAST = 3  # GFLOP/s, the left end
 
@@ -16,7 +16,7 @@ def _draw(view: View) -> Drawing:
     grid = COST.grid(view)
     keys = ("flops_per_second", "range", "images_per_second", "paper_hours")
     rate, ends, images, hours = (grid.column(key) for key in keys)
-    needed = paper_demand()["flops_per_second"] * UNITS["GFLOP/s"].factor
+    needed = paper_demand()["flops_per_second"] * UNITS["GFLOP/s"][0]
     known = [place for place, cell in enumerate(rate) if cell.value > 0]
     figure, [[ax]] = canvas([(max(0.36 * len(known), 0.4) + 0.16, 0.34, 1)], left=0.1, right=0.25)
     data = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -34,11 +35,19 @@ from repro.report.vocabulary import BEST, LAST, data_label
 Rows = list[tuple[str, Series]]
 
 
+TITLES = {
+    "baselines": "Other quantisers, beside the paper's and none",
+    "formats": "Other weight formats, beside the paper's and none",
+    "ptq": "Quantised afterwards, beside trained at 4 bits and none",
+    "schedules": "Accuracy by schedule",
+}
+
+
 def group_plot(config: Config, group: str) -> Plot:
     """The accuracies of a group's experiments, beside FP32 and the paper's method as lines."""
     return Plot(
         f"figure_{group}",
-        group_title(group),
+        TITLES.get(group, f"{group_title(group)}: accuracy of each experiment"),
         "Lines are the references after the last epoch. PTQ has one accuracy, that of the weights it quantises.",
         "Dot plot of test accuracy, one line an experiment, with a line at FP32 and one at the paper's method.",
         partial(_draw, group=group),
@@ -49,9 +58,11 @@ def group_plot(config: Config, group: str) -> Plot:
 def _draw(view: View, group: str) -> Drawing:
     """A panel a data set."""
     found = find_group(view.config, group)
-    titles, marks = row_titles(found.own), our_marks(view)
+    titles, marks = row_titles(view, found.own), our_marks(view)
     panels: dict[str, Rows] = {}
     for member in found.own:
+        if not member.takes_part(view.scale):
+            continue
         rules = (BEST, LAST) if member.settings.get("ptq", NOTHING) == NOTHING else (LAST,)  # PTQ has one accuracy
         cells = [our_cell(view, member.name, rule, "%") for rule in rules]
         data = cells[0].data or view.config.scales[view.scale].dataset_map.get(
@@ -73,8 +84,8 @@ def _draw(view: View, group: str) -> Drawing:
     return Drawing(figure, pd.DataFrame(data_lines))
 
 
-REFERENCES = {
-    False: ("FP32, same training, last epoch", PLAIN_COLOR, "--"),
+REFERENCES: dict[bool, tuple[str, str, Any]] = {
+    False: ("unquantised, same training, last epoch", PLAIN_COLOR, "--"),
     True: ("4-bit, the paper's method, last epoch", OURS_COLOR, "-"),
 }
 

@@ -36,6 +36,7 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": SOFT, "axes.facecolor": SHEET, "axes.labelcolor": INK, "axes.labelsize": 7.6,
     "axes.linewidth": 0.6, "axes.grid": True, "axes.spines.top": False, "axes.spines.right": False,
     "axes.titlesize": 7.6, "axes.titlelocation": "left", "axes.titlecolor": INK, "figure.facecolor": SHEET,
+    "font.family": "DejaVu Sans",
     "font.size": 7.6, "grid.color": LINE, "grid.linewidth": 0.5, "legend.frameon": False, "legend.fontsize": 7.4,
     "legend.handletextpad": 0.5, "legend.columnspacing": 1.4, "lines.linewidth": 1.3, "savefig.facecolor": SHEET,
     "svg.fonttype": "none",  # text stays text: small, and it can be searched
@@ -287,8 +288,8 @@ def inline_svg(svg: bytes, name: str) -> str:
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"'DejaVu Sans'(, [^;\"]*)?(?=[;\"])", "var(--type)", text)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
+    text = re.sub(r" font-family: [^;\"]*;?", "", text)  # the page's own
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"\n\s*", "\n", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'href="#', f'href="#{name}-', text)

@@ -104,16 +104,20 @@ CENTRAL = (0.001, 0.999)  # share of a layer's weights inside the thick bar
 CLIPPED = ("main_cifar10", "ablation_full", "main_cifar100")  # all with the soft clip
 SHRINKS = {"shrink_max_steps": ("most moved weight", "o", OURS_COLOR),
            "shrink_mean_steps": ("mean of the layer", "s", LOG_COLOR)}  # fmt: skip
-FUNCTIONS = {"hard clip at ±3": (THEIRS_COLOR, "--"), "tanh soft clip": (OURS_COLOR, "-"), "no clip": (LOG_COLOR, ":")}
+FUNCTIONS: dict[str, tuple[str, Any]] = {
+    "hard clip at ±3": (THEIRS_COLOR, "--"),
+    "tanh soft clip": (OURS_COLOR, "-"),
+    "no clip": (LOG_COLOR, ":"),
+}
 
 
 def clip_effects(view: View) -> pd.DataFrame:
     """The functions, and the weights at the end and the shrink of each layer.
 
     Returns:
-        ``scale``, ``kind``, ``series``, ``x``, ``y``, ``low``, ``high``. ``kind`` is ``function`` (``x`` a weight, ``y``
-        what it becomes), ``weights`` (``y`` the largest magnitude over seeds; ``low`` and ``high`` hold the central
-        99.8 % of the first seed's weights), or a key of ``SHRINKS`` (``y`` the median over epochs and seeds, ``low``
+        ``scale``, ``kind``, ``series``, ``x``, ``y``, ``low``, ``high``. ``kind`` is ``function`` (``x`` a weight,
+        ``y`` what it becomes), ``weights`` (``y`` the largest magnitude over seeds; ``low`` and ``high`` hold the
+        central 99.8 % of the first seed's weights), or a key of ``SHRINKS`` (``y`` the median over epochs and seeds, ``low``
         and ``high`` the least and the most; in levels an epoch).
     """
     x = np.linspace(-2 * BOUND, 2 * BOUND, 121)
@@ -229,7 +233,7 @@ def shrink_curves(view: View) -> pd.DataFrame:
     """Largest weight, scale and shrink of each layer over the epochs, means over seeds.
 
     Returns:
-        ``scale``, ``arm``, ``experiment``, ``layer``, ``epoch``, ``max_abs_weight``, ``level_scale`` (width of a level),
+        ``scale``, ``arm``, ``experiment``, ``layer``, ``epoch``, ``max_abs_weight``, ``level_scale`` (a level's width),
         ``shrink_max_steps`` (levels an epoch), ``learning_rate``. ``ablation_full`` and ``main_cifar10`` are the same
         training of different length: the first that was run stands for "with".
     """

@@ -14,14 +14,12 @@ from repro.report.figures import (
     PIPELINE,
     SHRINK,
     SOFT_CLIP,
-    STATEMENTS,
     THROUGHPUT,
     Plot,
     group_plot,
 )
 from repro.report.tables import (
     COST,
-    DIGITS,
     INFERENCE,
     MAIN,
     PARITY,
@@ -79,8 +77,8 @@ def contents(config: Config) -> list[Part]:
         Part("training", "Training", [
             *group("schedules"),
             Block(TABLE3),
-            Block(TABLE4, (LEVELS,)),
-            Block(None, (SOFT_CLIP, SHRINK, PIPELINE)),
+            Block(TABLE4, (LEVELS, SHRINK)),
+            Block(None, (SOFT_CLIP, PIPELINE)),
         ]),
         Part("methods", "Methods", [
             *group("bit_width", BIT_WIDTHS),
@@ -97,15 +95,6 @@ def contents(config: Config) -> list[Part]:
         ]),
     ]  # fmt: skip
     shown = {name for part in parts for block in part.blocks for name in block.groups}
-    others = [block for name in config.groups if name not in shown for block in group(name)]
+    groups = dict.fromkeys(experiment.group for experiment in config.experiments.values())
+    others = [block for name in groups if name not in shown for block in group(name)]
     return [*parts, *([Part("others", "Other experiments", others)] if others else [])]
-
-
-def all_tables(config: Config) -> list[Table]:
-    """Every comparison table, the one on digits last."""
-    return [block.table for part in contents(config) for block in part.blocks if block.table] + [DIGITS]
-
-
-def all_plots(config: Config) -> list[Plot]:
-    """Every figure, that of the first screen first."""
-    return [STATEMENTS, *(plot for part in contents(config) for block in part.blocks for plot in block.plots)]

@@ -8,13 +8,14 @@ import pandas as pd
 
 from repro.analysis import Evidence
 from repro.claims import judge_claims, verdict_counts
+from repro.claims.judge import fact_counts
 from repro.report.vocabulary import verdict_tone
 
 SETTLED = "contradicted"  # start of the verdicts that need no run
 # The first page's headline findings, by claim; each stands with the verdict that the ledger computes.
 HEADLINES = (
     "parity", "cifar10_best", "cifar100_best", "warm_restarts_cifar10", "cifar10_stable_after_100",
-    "unique_values_cifar10", "ablation_largest", "table5_own_run", "training_time", "gap_measured",
+    "unique_values_cifar10", "ablation_largest", "table5_own_run", "training_time",
 )  # fmt: skip
 SHOWN_HEADLINES = 8
 
@@ -43,9 +44,15 @@ class Claim:
     @property
     def figures(self) -> str:
         """What it is compared with, such as ``paper 15 levels, authors' log 12 levels``."""
-        columns = {"paper": "paper", "authors_log": "authors' log", "measured": "measured", "reduced": "measured"}
-        known = {title: self.texts[name] for name, title in reversed(columns.items()) if self.texts[name]}
-        return ", ".join(f"{title} {text}" for title, text in reversed(known.items()))
+        texts = {"paper": self.texts["paper"], "authors' log": self.texts["authors_log"], "measured": self.measured}
+        return ", ".join(f"{title} {text}" for title, text in texts.items() if text)
+
+    @property
+    def measured(self) -> str:
+        """Our figure from the strongest scale that has one."""
+        names = ("measured", "measured_bf16", "reduced")
+        found = next((self.texts[name] for name in names if self.texts[name]), "")
+        return f"{found} in bf16" if found and found == self.texts["measured_bf16"] else found
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,16 @@ class Ledger:
     def counts(self) -> Mapping[str, int]:
         """Claims by verdict, those without a claim left out."""
         return {verdict: count for verdict, count in verdict_counts(self.frame).items() if count}
+
+    @property
+    def facts(self) -> int:
+        """Facts, each of which one or several claims stand or fall with, that need no run to be contradicted."""
+        return sum(count for verdict, count in fact_counts(self.frame).items() if verdict.startswith(SETTLED))
+
+    @property
+    def counted(self) -> list[tuple[str, str]]:
+        """The counts as text."""
+        return [(verdict, str(count)) for verdict, count in self.counts.items()]
 
     @cached_property
     def sections(self) -> Mapping[str, Mapping[str, int]]:

@@ -23,7 +23,7 @@ def report_markdown(report: Report) -> str:
         text.markdown_table(("question", "answer"), story.answers.items()),
         _picture(report.picture),
         "## Verdicts",
-        text.markdown_table(("verdict", "claims"), report.ledger.counts.items()),
+        text.markdown_table(("verdict", "claims"), report.ledger.counted),
         "## Headline findings",
         "\n".join(f"{place}. {claim.texts['statement']}: **{claim.verdict}** ({claim.figures})"
                   for place, claim in enumerate(report.ledger.headlines, 1)),

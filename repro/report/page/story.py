@@ -12,7 +12,7 @@ from repro.report.tables import MAIN, PARITY, TABLE7
 from repro.report.tables.accuracy import p_words, test_of
 from repro.report.tables.records import coverage, set_aside
 from repro.report.text import cell_text, number
-from repro.report.view import Records, View, decides, is_digits
+from repro.report.view import Records, View, is_digits
 from repro.report.vocabulary import BEST, LAST, counted, data_label, seeds_label
 
 QUESTION = (
@@ -83,15 +83,8 @@ def _warnings(records: Records) -> Iterator[str]:
     elif all(is_digits(config, scale) for scale in records.scales):
         names = ", ".join(map(data_label, sorted(evidence.runs["data"].unique())))
         yield f"All there is so far are runs on {names}: they test the machinery and say nothing of the paper."
-    elif not any(decides(config, scale) for scale in _paired(records)):
-        yield "No 4-bit run and its full-precision partner have the paper's length yet: shortened runs decide nothing."
     if aside := set_aside(evidence):
         yield aside
-
-
-def _paired(records: Records) -> list[str]:
-    """Scales that have a pair to compare."""
-    return [view.scale for view in PARITY.views(records) if _tests(view)]
 
 
 def _tests(view: View) -> dict[tuple[str, str], Equivalence]:
@@ -113,18 +106,18 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
         gaps = " and ".join(f"{_signed(test)} points on {data}" for data, test in tests.items())
-        yield f"Not answered yet. In shortened runs ({_length(view)}) 4-bit training comes within {gaps} of full "
-        yield "precision; only runs of the paper's length decide."
+        yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put 4-bit "
+        yield f"training at {gaps} from full precision."
     else:
         yield " ".join(f"{_verdict(test)} on {data}: {_words(test)}." for data, test in tests.items())
     yield (
-        f"{ledger.settled} of the paper's {len(ledger.claims)} checkable claims are contradicted by its authors' own "
-        "log, by arithmetic or by its own text, before anything is trained."
+        f"Before anything is trained, {ledger.settled} of the paper's {len(ledger.claims)} claims, about "
+        f"{counted(ledger.facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
     )
 
 
 def _length(view: View) -> str:
-    return view.about(["main_cifar10"]).partition(": ")[2]
+    return view.about(["main_cifar10"]).partition("seed, ")[2].partition(",")[0]
 
 
 def _signed(test: Equivalence) -> str:
@@ -153,18 +146,19 @@ def _claimed() -> str:
     losses = sorted(parse_printed(rows[0]).low - parse_printed(row).low for row in rows[1:])
     return (
         f"4-bit weights trained from scratch on a CPU reach {best['cifar10']} % on CIFAR-10, "
-        f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % (quoted), "
-        f"and {best['cifar100']} % on CIFAR-100; leaving a component out costs {losses[0]:.1f} to {losses[-1]:.1f} points."
+        f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % "
+        f"(quoted), and {best['cifar100']} % on CIFAR-100; leaving components out costs {losses[0]:.1f} to "
+        f"{losses[-1]:.1f} points."
     )
 
 
 def _measured(records: Records) -> str:
     view = MAIN.views(records)[0]
     grid = MAIN.grid(view)
-    known = {row.experiment: cell for row, cell in zip(grid.rows, grid.column(BEST), strict=True) if cell.known}
+    known = {str(row.experiment): cell for row, cell in zip(grid.rows, grid.column(BEST), strict=True) if cell.known}
     if not known:
         return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
-    titles = {row.experiment: row.label.partition(",")[0] for row in grid.rows}
+    titles = {str(row.experiment): row.label.partition(",")[0] for row in grid.rows}
     by_data: dict[str, list[str]] = {}
     for name, cell in known.items():
         by_data.setdefault(data_label(cell.data), []).append(f"{titles[name]} {cell_text(cell)}")
@@ -211,15 +205,15 @@ def _ablation(records: Records) -> str:
 
 def _progress(records: Records) -> Iterator[Progress]:
     config, evidence = records.config, records.evidence
-    table = coverage(evidence).set_index("scale")
+    table = {str(row["scale"]): row for row in coverage(evidence).to_dict("records")}
     for scale in dict.fromkeys([*records.scales, *records.digits, *config.scales]):
-        row = table.loc[scale]
+        row = table[scale]
         done = int(row["completed"] + row["diverged"])
-        if done or decides(config, scale):
+        if done or config.scales[scale].decides:
             planned = evidence.planned.loc[evidence.planned["scale"] == scale, "status"]
             seeds = [int(seed) for seed in str(row["seeds"]).split()]
             yield Progress(
-                scale, str(row["about"]), decides(config, scale), done, int(row["runs"]),
+                scale, str(row["about"]), config.scales[scale].decides, done, int(row["runs"]),
                 int((planned == DIVERGED).sum()), seeds_label(seeds) if seeds else "", float(row["hours"]),
                 str(row["machines"]),
             )  # fmt: skip

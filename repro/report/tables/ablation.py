@@ -19,7 +19,7 @@ def _rows(view: View) -> Iterator[Row]:
     paper = read_table("table7")
     known = {name: row for row in paper["rows"] for name in row["experiments"]}
     own = members(view.config, paper["group"])
-    titles = row_titles(own)
+    titles = row_titles(view, own)
     for member in own:
         row = known.get(member.name)
         if row is None:
@@ -54,8 +54,9 @@ def _tested(rule: str, title: str, *, corrected: bool, aside: bool) -> Column:
         values = [p_value(view, each) for each in others]
         values = holm(values) if corrected else values
         p = values[[each.experiment for each in others].index(row.experiment)]
-        about = Cell(DERIVED, COMPLETED, "p", experiment=row.experiment or "", measure=f"{rule} against {row.reference}",
-                     data=gap.data, seeds=gap.seeds, epochs=gap.epochs, n=gap.n)  # fmt: skip
+        measure = f"{rule} against {row.reference}"
+        about = Cell(DERIVED, COMPLETED, "p", experiment=row.experiment or "", measure=measure, data=gap.data,
+                     seeds=gap.seeds, epochs=gap.epochs, n=gap.n)  # fmt: skip
         return replace(about, unit="text", text=no_test(gap.n)) if math.isnan(p) else replace(about, value=p)
 
     return Column(f"{'holm' if corrected else 'p'} {rule}", title, MEASURED, cell, aside)
@@ -72,7 +73,7 @@ TABLE7 = Table(
         Column("paper difference", "Δ (points)", THEIRS, _printed_difference),
         accuracy(BEST),
         accuracy(LAST),
-        difference(BEST, "Δ, best"),
+        difference(BEST, "Δ, best", aside=True),
         difference(LAST, "Δ, last"),
         _tested(LAST, "p (Holm)", corrected=True, aside=False),
         _tested(LAST, "p, last", corrected=False, aside=True),

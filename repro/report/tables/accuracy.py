@@ -1,7 +1,7 @@
 """The headline accuracies, table II's baselines, and full-precision parity as an equivalence test."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from repro.analysis import Equivalence, equivalence
@@ -30,7 +30,7 @@ def _main_rows(view: View) -> Iterator[Row]:
         values = {"best": best["values"][name]} | ({"last": last[name]} if name in last else {})
         yield Row(f"4-bit, {about['title']}", main, None, values, best["place"], name)
         reads = {"best": quoted[plain]} if plain in quoted else {}
-        yield Row(f"FP32, {about['title']}", plain, None, reads, fp32["place"] if reads else "")
+        yield Row(f"{view.plain_name}, {about['title']}", plain, None, reads, fp32["place"] if reads else "")
 
 
 MAIN = Table(
@@ -53,7 +53,7 @@ def _baseline_rows(view: View) -> Iterator[Row]:
     for row in paper["rows"]:
         for name in row["experiments"]:
             several = len(row["experiments"]) > 1
-            label = f"{row['label']}: {title_of(view.config, name)}" if several else row["label"]
+            label = f"{row['label']}: {title_of(view, name)}" if several else row["label"]
             yield Row(label, name, paper["baseline"], row["values"], row["place"], data=row["label"])
 
 
@@ -95,8 +95,8 @@ def _gap(view: View, row: Row) -> Cell:
     return difference(row.data, "").cell(view, row)
 
 
-def _tested(key: str, title: str, value: str, text: str, *, aside: bool = False) -> Column:
-    """A column of the equivalence test; ``text`` names a function that words its outcome."""
+def _tested(key: str, title: str, value: str, words: Callable[[Equivalence], str], *, aside: bool = False) -> Column:
+    """A column of the equivalence test."""
 
     def cell(view: View, row: Row) -> Cell:
         test = test_of(view, row)
@@ -104,7 +104,7 @@ def _tested(key: str, title: str, value: str, text: str, *, aside: bool = False)
         gap = _gap(view, row)
         return replace(
             about, status=gap.status, n=gap.n, data=gap.data, seeds=gap.seeds, epochs=gap.epochs,
-            value=getattr(test, value), text=WORDS[text](test),
+            value=getattr(test, value), text=words(test),
         )  # fmt: skip
 
     return Column(key, title, MEASURED, cell, aside)
@@ -123,21 +123,18 @@ def p_words(p: float) -> str:
 
 
 def no_test(n: int) -> str:
-    """Why there is no p-value."""
-    return "" if n == 0 else "one seed: no test" if n == 1 else "no spread: no test"
+    """Why there is no test."""
+    return "" if n == 0 else "one seed" if n == 1 else "no spread"
 
 
-WORDS = {
-    "outcome": outcome,
-    "power": lambda test: f"{100 * test.power:.0f} %" if math.isfinite(test.power) else "",
-    "seeds": lambda test: (
-        f"over {MOST_SEEDS}"
-        if math.isinf(test.seeds_needed)
-        else ""
-        if math.isnan(test.seeds_needed)
-        else number(test.seeds_needed, 0)
-    ),
-}
+def _power(test: Equivalence) -> str:
+    return f"{100 * test.power:.0f} %" if math.isfinite(test.power) else ""
+
+
+def _seeds(test: Equivalence) -> str:
+    if math.isinf(test.seeds_needed):
+        return f"over {MOST_SEEDS}"
+    return "" if math.isnan(test.seeds_needed) else number(test.seeds_needed, 0)
 
 
 def _parity_rows(view: View) -> Iterator[Row]:
@@ -156,12 +153,12 @@ PARITY = Table(
     "gap that the paper calls parity (0.16) and the one it calls a gap (1.5). “Not shown” is no proof of a difference.",
     _parity_rows,
     (
-        printed("gap", "4-bit minus FP32", "points"),
+        printed("gap", "4-bit minus unquantised", "points"),
         _arm("experiment", "4-bit (%)"),
-        _arm("reference", "FP32 (%)"),
-        Column("difference", "4-bit minus FP32", MEASURED, _gap),
-        _tested("parity", f"equal within {100 * MARGIN:g}?", "p_value", "outcome"),
-        _tested("power", "power at this n", "power", "power", aside=True),
-        _tested("seeds", f"seeds for {100 * WANTED_POWER:.0f} % power", "seeds_needed", "seeds"),
+        _arm("reference", "unquantised (%)"),
+        Column("difference", "4-bit minus unquantised", MEASURED, _gap),
+        _tested("parity", f"equal within {100 * MARGIN:g}?", "p_value", outcome),
+        _tested("power", "power at this n", "power", _power, aside=True),
+        _tested("seeds", f"seeds for {100 * WANTED_POWER:.0f} % power", "seeds_needed", _seeds),
     ),
 )

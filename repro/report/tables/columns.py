@@ -54,20 +54,19 @@ def said(key: str, title: str, group: str, text: Callable[[View, Row], str]) -> 
     return Column(key, title, group, lambda view, row: words(text(view, row), OURS, row.place))
 
 
-def row_titles(experiments: Iterable[Experiment]) -> dict[str, str]:
+def row_titles(view: View, experiments: Iterable[Experiment]) -> dict[str, str]:
     """A title for each experiment by name; two blocks may share one, and a row needs its own."""
-    members = list(experiments)
-    titles = [member.title for member in members]
-    return {
-        member.name: member.title if titles.count(member.title) == 1 else f"{member.title} ({member.name})"
-        for member in members
-    }
+    known = {member.name: title_of(view, member.name) for member in experiments}
+    titles = list(known.values())
+    return {name: title if titles.count(title) == 1 else f"{title} ({name})" for name, title in known.items()}
 
 
-def title_of(config: Config, name: str) -> str:
-    """An experiment's title; its name where config.yaml does not have it."""
-    known = config.experiments.get(name)
-    return known.title if known else name
+def title_of(view: View, name: str) -> str:
+    """An experiment's title at a scale; its name where config.yaml does not have it."""
+    known = view.config.experiments.get(name)
+    if known is None:
+        return name
+    return known.title if is_quantized(known.settings) else known.title.replace("FP32", view.plain_name)
 
 
 def members(config: Config, group: str) -> list[Experiment]:

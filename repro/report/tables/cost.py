@@ -15,7 +15,8 @@ from repro.report.cells import NOT_RUN, Cell, computed, paper_cell
 from repro.report.tables.columns import measured, title_of
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
-from repro.report.vocabulary import DERIVED, MEASURED, THEIRS, UNITS
+from repro.report.vocabulary import DERIVED, MEASURED, THEIRS
+from repro.units import UNITS
 
 SECONDS_AN_HOUR = 3600
 BY = ["platform", "precision", "torch_threads", "width"]
@@ -76,26 +77,26 @@ def _reached(key: str, title: str, unit: str, value: Callable[[pd.DataFrame], fl
 
     def cell(view: View, row: Row) -> Cell:
         runs = row.data
-        about = replace(Cell(DERIVED, unit=unit, measure=key).of(runs), digits=UNITS[unit].digits)
+        about = replace(Cell(DERIVED, unit=unit, measure=key).of(runs), digits=UNITS[unit][1])
         if about.status == NOT_RUN:
             return about
         seeds = tuple(sorted(set(about.seeds)))
         experiment = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
         return replace(about, status=COMPLETED, experiment=experiment, seeds=seeds,
-                       value=value(runs) * UNITS[unit].factor)  # fmt: skip
+                       value=value(runs) * UNITS[unit][0])  # fmt: skip
 
     return Column(key, title, MEASURED, cell, aside)
 
 
 def _range(view: View, row: Row) -> Cell:
     about = replace(Cell(DERIVED, unit="GFLOP/s", measure="flops_per_second").of(row.data), digits=0)
-    rates, factor = _rates(row.data), UNITS["GFLOP/s"].factor
+    rates, factor = _rates(row.data), UNITS["GFLOP/s"][0]
     known = len(rates) > 0
     return replace(about, low=rates.min() * factor, high=rates.max() * factor, n=0) if known else about
 
 
 def _demand(key: str, unit: str) -> Callable[[View, Row], Cell]:
-    return lambda view, row: replace(computed(paper_demand()[key] * UNITS[unit].factor, unit, "paper"), place=row.place)
+    return lambda view, row: replace(computed(paper_demand()[key] * UNITS[unit][0], unit, "paper"), place=row.place)
 
 
 COST = Table(
@@ -107,13 +108,14 @@ COST = Table(
     (
         Column("paper hours", "hours", THEIRS,
                lambda view, row: paper_cell(read_table("training_time")["values"]["hours"], "h", row.place)),
-        Column("paper rate", "images/s needed", THEIRS, _demand("images_per_second", "images/s")),
+        Column("paper rate", "images/s needed", THEIRS, _demand("images_per_second", "images/s"), aside=True),
         Column("paper flops", "GFLOP/s needed", THEIRS, _demand("flops_per_second", "GFLOP/s")),
-        _reached("images_per_second", "images/s", "images/s", lambda runs: float(runs["train_images_per_second"].median())),
+        _reached("images_per_second", "images/s", "images/s",
+                 lambda runs: float(runs["train_images_per_second"].median())),
         _reached("step_flops", "MFLOP an image", "MFLOP", lambda runs: float(runs["step_flops_per_image"].median()),
                  aside=True),
         _reached("flops_per_second", "GFLOP/s", "GFLOP/s", lambda runs: float(_rates(runs).median())),
-        Column("range", "lowest to highest", MEASURED, _range),
+        Column("range", "lowest to highest", MEASURED, _range, aside=True),
         _reached("paper_hours", "hours for 110 epochs", "h", lambda runs: paper_hours(runs) * SECONDS_AN_HOUR),
         _reached("wall_seconds", "hours run", "h", lambda runs: float(runs["wall_seconds"].sum())),
     ),
@@ -131,7 +133,7 @@ def _exported(view: View) -> list[str]:
 
 def _inference_rows(view: View) -> Iterator[Row]:
     for name in _exported(view) or EXPECTED:
-        known = title_of(view.config, name)
+        known = title_of(view, name)
         runs = view.runs(name)
         yield Row(f"{known} ({name})" if known != name else name, name, data=runs[runs["file_bytes"].notna()])
 

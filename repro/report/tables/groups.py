@@ -38,7 +38,7 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     ),
     "ptq": (
         "Does 4-bit need training at all?",
-        "Post-training quantisation of the FP32 run's last weights: the gap at the last epoch is what quantising costs.",
+        "Post-training quantisation of the unquantised run's weights: the gap is what quantising costs.",
     ),
     "schedules": (
         "Does the schedule matter?",
@@ -90,9 +90,9 @@ def group_title(group: str) -> str:
 def group_table(config: Config, group: str) -> Table:
     """The table of a group: accuracy, gap to the same training in FP32, bits, levels and size."""
     found = find_group(config, group)
-    titles = row_titles([*found.references, *found.own])
 
     def rows(view: View) -> Iterator[Row]:
+        titles = row_titles(view, [*found.references, *found.own])
         for member in (*found.references, *found.own):
             note = "" if member in found.references else what_differs(config, member)
             yield Row(titles[member.name], member.name, found.partners.get(member.name), note=note, data=member)
@@ -103,23 +103,23 @@ def group_table(config: Config, group: str) -> Table:
             accuracy(BEST),
             accuracy(LAST),
             measured(VALIDATED, "chosen on validation (%)", aside=True),
-            difference(BEST, "gap to FP32, best", "gap", aside=group == "ptq"),
-            difference(LAST, "gap to FP32, last", "gap"),
+            difference(BEST, "gap, best", "gap", aside=True),
+            difference(LAST, "gap to unquantised", "gap"),
             measured("weight_bits", "bits a weight", "bits"),
             _levels("final_levels_min", "fewest levels"),
-            _levels("final_levels_max", "most levels"),
+            _levels("final_levels_max", "most levels", aside=True),
             measured("packed_bytes", "packed (MiB)", "MiB"),
         ),
         lambda view: [member.name for member in found.own] or [member.name for member in found.references],
     )  # fmt: skip
 
 
-def _levels(measure: str, title: str) -> Column:
+def _levels(measure: str, title: str, *, aside: bool = False) -> Column:
     def cell(view: View, row: Row) -> Cell:
         quantized = is_quantized(row.data.settings)
         return our_cell(view, row.experiment, measure, "levels") if quantized else Cell(OURS, unit="levels")
 
-    return Column(measure, title, MEASURED, cell)
+    return Column(measure, title, MEASURED, cell, aside)
 
 
 def what_differs(config: Config, experiment: Experiment) -> str:
@@ -144,7 +144,7 @@ def _words(value: Any) -> str:
 
 
 def _suite_rows(view: View) -> Iterator[Row]:
-    titles = row_titles(view.config.experiments.values())
+    titles = row_titles(view, view.config.experiments.values())
     for member in view.config.experiments.values():
         if len(view.runs(member.name)):
             yield Row(f"{member.group}: {titles[member.name]}", member.name, partner_of(view.config, member))

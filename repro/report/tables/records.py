@@ -62,8 +62,11 @@ def _show_coverage(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of the runs that a reader looks for first."""
-    reasons = [f"{row.status}{f': {row.reason}' if row.reason else ''}" for row in frame.itertuples()]
-    devices = [" ".join(dict.fromkeys(filter(None, (row.device, row.device_name)))) for row in frame.itertuples()]
+    reasons = [f"{status}{f': {reason}' if reason else ''}"
+               for status, reason in zip(frame["status"], frame["reason"], strict=True)]  # fmt: skip
+    devices = [
+        " ".join(dict.fromkeys(filter(None, pair))) for pair in zip(frame["device"], frame["device_name"], strict=True)
+    ]
     columns = {
         "scale": frame["scale"],
         "experiment": frame["experiment"],
@@ -74,7 +77,7 @@ def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
         "best (%)": _numbers(frame["best_test_accuracy"], 100, 2),
         "last (%)": _numbers(frame["final_test_accuracy"], 100, 2),
         "best epoch": _numbers(frame["best_test_epoch"], 1, 0),
-        "epochs": [f"{row.epochs_run:.0f} of {row.epochs:.0f}" for row in frame.itertuples()],
+        "epochs": [f"{run:.0f} of {of:.0f}" for run, of in zip(frame["epochs_run"], frame["epochs"], strict=True)],
         "device": devices,
         "commit": frame["commit"].replace("", EMPTY),
     }

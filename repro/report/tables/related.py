@@ -11,7 +11,8 @@ from repro.report.tables.accuracy import outcome
 from repro.report.tables.columns import accuracy, said
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
-from repro.report.vocabulary import ARITHMETIC, BEST, BY_ARITHMETIC, DERIVED, LAST, MEASURED, PAPER, THEIRS, UNITS
+from repro.report.vocabulary import ARITHMETIC, BEST, BY_ARITHMETIC, DERIVED, LAST, MEASURED, PAPER, THEIRS
+from repro.units import UNITS
 
 
 def _related_rows(view: View) -> Iterator[Row]:
@@ -102,8 +103,8 @@ def _printed(view: View, row: Row) -> Cell:
 def _exact(view: View, row: Row, unit: str) -> Cell:
     about, measure = row.data
     _, by_arithmetic = FILES.get(measure, (measure, measure))
-    value = _arithmetic(by_arithmetic, about["classes"]) * UNITS[unit].factor if by_arithmetic else math.nan
-    return replace(computed(value, unit, ARITHMETIC), digits=3 if unit == "MiB" else UNITS[unit].digits)
+    value = _arithmetic(by_arithmetic, about["classes"]) * UNITS[unit][0] if by_arithmetic else math.nan
+    return replace(computed(value, unit, ARITHMETIC), digits=3 if unit == "MiB" else UNITS[unit][1])
 
 
 def _arithmetic(measure: str, classes: int) -> float:

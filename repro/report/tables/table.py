@@ -88,15 +88,33 @@ class Table:
 
     def grid(self, view: View) -> "Grid":
         """Its cells at one scale."""
-        rows = list(self.rows(view))
-        return Grid(view, rows, self.columns, [[column.cell(view, row) for column in self.columns] for row in rows])
+        rows = [row for row in self.rows(view) if _takes_part(view, row)]
+        own = list(self.experiments(view)) if self.experiments else [row.experiment or "" for row in rows]
+        return Grid(
+            view, own, rows, self.columns, [[column.cell(view, row) for column in self.columns] for row in rows]
+        )
+
+
+def _takes_part(view: View, row: Row) -> bool:
+    """Whether a row's experiment is to run at the scale at all: if not, nothing is missing there."""
+    known = view.config.experiments.get(row.experiment or "")
+    return known is None or known.takes_part(view.scale)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a table at one scale, row by row."""
+    """The cells of a table at one scale, row by row.
+
+    Attributes:
+        view: The records of that scale.
+        experiments: Those that choose it.
+        rows: The rows.
+        columns: The columns.
+        cells: By row and column.
+    """
 
     view: View
+    experiments: Sequence[str]
     rows: Sequence[Row]
     columns: Sequence[Column]
     cells: Sequence[Sequence[Cell]]
@@ -121,10 +139,9 @@ class Grid:
         before = self.shown.index(place) - 1
         return before < 0 or self.columns[self.shown[before]].group != self.columns[place].group
 
-    @cached_property
-    def experiments(self) -> list[str]:
-        """Experiments behind its figures."""
-        return list(dict.fromkeys(cell.experiment for row in self.cells for cell in row if cell.seeds))
+    def worded(self, place: int) -> bool:
+        """Whether a column holds words."""
+        return all(row[place].unit == "text" for row in self.cells)
 
     def column(self, key: str) -> list[Cell]:
         """The cells of a column, a row each."""

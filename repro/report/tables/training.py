@@ -58,8 +58,9 @@ def _level_rows(view: View) -> Iterator[Row]:
 def _levels(view: View, row: Row) -> LevelRange:
     runs = view.runs(row.experiment)
     epochs = int(runs["epochs"].max()) if len(runs) else len(authors_log(str(row.log)))
-    first, last = map_epochs(*row.data, epochs, len(authors_log(str(row.log))))
-    return level_range(view.frame("layers", row.experiment or ""), first, last)
+    first, last = row.data
+    start, end = map_epochs(first, last, epochs, len(authors_log(str(row.log))))
+    return level_range(view.frame("layers", row.experiment or ""), start, end)
 
 
 def _level_column(measure: str, source: str) -> Column:
