@@ -66,7 +66,7 @@ def _draw_parity(view: View) -> Drawing:
     ax.axvspan(-100 * MARGIN, 100 * MARGIN, color=SOFT, alpha=0.16, linewidth=0)
     ax.axvline(0, color=SOFT, linewidth=0.9)
     draw_dots(ax, rows)
-    ax.set_xlabel(f"4-bit minus FP32, points (band: the margin of ±{100 * MARGIN:g})")
+    ax.set_xlabel(f"4-bit minus unquantised, points (band: the margin of ±{100 * MARGIN:g})")
     ax.margins(x=0.1)
     return Drawing(figure, pd.DataFrame(cell_lines(view, rows)))
 
@@ -75,7 +75,7 @@ FULL_PRECISION = Plot(
     "full_precision",
     "Does 4-bit training reach full precision?",
     "Parity is shown where the whole interval lies inside the band. With one seed there is no interval.",
-    "Dot plot of 4-bit minus FP32 accuracy for both data sets and three rules of selection, with the margin as a band.",
+    "Dot plot of 4-bit minus unquantised accuracy for both data sets and three rules of selection, the margin a band.",
     _draw_parity,
     lambda view: [name for pair in PAIRS.values() for name in pair],
 )

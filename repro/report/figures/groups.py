@@ -61,23 +61,24 @@ def _draw(view: View, group: str) -> Drawing:
     titles, marks = row_titles(view, found.own), our_marks(view)
     panels: dict[str, Rows] = {}
     for member in found.own:
-        if not member.takes_part(view.scale):
+        if view.runs(member.name).empty:
             continue
         rules = (BEST, LAST) if member.settings.get("ptq", NOTHING) == NOTHING else (LAST,)  # PTQ has one accuracy
         cells = [our_cell(view, member.name, rule, "%") for rule in rules]
-        data = cells[0].data or view.config.scales[view.scale].dataset_map.get(
-            name := member.settings["dataset"]["name"], name
+        panels.setdefault(cells[0].data, []).append(
+            (titles[member.name], dict(zip(marks[-len(cells) :], cells, strict=True)))
         )
-        panels.setdefault(data, []).append((titles[member.name], dict(zip(marks[-len(cells) :], cells, strict=True))))
     every = [row for rows in panels.values() for row in rows]
     lines = [Line2D([], [], label=label, color=color, linewidth=1.1, linestyle=style)
              for label, color, style in REFERENCES.values()]  # fmt: skip
-    heights = [(max(0.24 * len(rows), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
+    heights = [(max(0.27 * len(rows), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
                for data, rows in panels.items()]  # fmt: skip
-    figure, grid = canvas(heights, left=1.62, legend=legend_of(every, lines))
+    figure, grid = canvas(heights or [(0.4, 0.4, 1)], left=1.95, legend=legend_of(every, lines))
     data_lines = []
-    for [ax], (data, rows) in zip(grid, panels.items(), strict=True):
-        draw_dots(ax, rows)
+    if not panels:
+        nothing(grid[0][0])
+    for [ax], (data, rows) in zip(grid, panels.items(), strict=False):
+        draw_dots(ax, rows, wrap=34)
         ax.set_xlabel("test accuracy (%)" if len(panels) == 1 else f"test accuracy (%), {data_label(data)}")
         _draw_references(ax, view, found.references, data)
         data_lines += cell_lines(view, rows, data=data)

@@ -211,7 +211,7 @@ def beside_digits(view: View, rows: Sequence[tuple[str, Series]]) -> list[tuple[
     return [(label, {m: cell for m, cell in series.items() if m.color == OURS_COLOR}) for label, series in rows]
 
 
-def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 30, shift: float = 0.13) -> None:
+def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 27, shift: float = 0.13) -> None:
     """One line a row: a mark a cell, its interval, a pale bar for one run's standard error, and what was not run.
 
     Args:
@@ -225,11 +225,14 @@ def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 30, s
         for mark, cell in series.items():
             step = shift * (2 * ours.index(mark) - len(ours) + 1) if mark in ours and len(ours) > 1 else 0.0
             draw_cell(ax, place + step, mark, cell)
-        if ours and all(series[mark].status == NOT_RUN for mark in ours):
-            ax.text(0.012, place, "not run", transform=ax.get_yaxis_transform(), va="center", style="italic",
-                    color=SOFT, size=6.8)  # fmt: skip
     ax.set_yticks(range(len(rows)), [plain(textwrap.fill(label, wrap)) for label, _ in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
+    middle = sum(ax.get_xlim()) / 2
+    for place, (_, series) in enumerate(rows):
+        if all(cell.status == NOT_RUN for mark, cell in series.items() if mark.color == OURS_COLOR):
+            left = any(cell.key > middle for cell in series.values())  # beside the paper's mark, not over it
+            ax.text(0.012 if left else 0.988, place, "not run", transform=ax.get_yaxis_transform(), va="center",
+                    ha="left" if left else "right", style="italic", color=SOFT, size=6.8)  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
 
 

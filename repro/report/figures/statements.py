@@ -40,7 +40,8 @@ def _accuracies(view: View) -> Rows:
             mark: our_cell(view, about["experiment"], BEST, "%"),
         }))  # fmt: skip
     table2, table7 = read_table("table2")["rows"], read_table("table7")["rows"]
-    named = [(row["label"].replace(" VGG Baseline", ", CIFAR-10").replace("-Net", ""), row) for row in table2]
+    shorter = {"FP32 VGG Baseline": "Unquantised, CIFAR-10", "DoReFa-Net (4-bit)": "DoReFa (4-bit)"}
+    named = [(shorter.get(row["label"], row["label"]), row) for row in table2]
     named = [pair for pair in named if pair[1]["experiments"] != [datasets["cifar10"]["experiment"]]]
     named += [(row["label"].replace(" (no QAware mods)", ""), row) for row in table7[1:]]
     for label, row in named:
@@ -62,14 +63,14 @@ def _gaps(view: View) -> Rows:
     for title, (main, reference) in PAIRS.items():
         series = {mark: our_difference(view, main, reference, BEST, "points")}
         paper = {PAPER_MARK: replace(paper_cell("0", "points"), value=-printed)} if title == "CIFAR-10" else {}
-        rows.append((f"4-bit minus FP32, {title}", {**paper, **series}))
+        rows.append((f"4-bit minus unquantised,\n{title}", {**paper, **series}))
     return rows
 
 
 def _draw(view: View) -> Drawing:
     accuracies, gaps = beside_digits(view, _accuracies(view)), beside_digits(view, _gaps(view))
     handles = [handle for handle in legend_of([*accuracies, *gaps]) if "\u200b" not in handle.get_label()]
-    rows = [(0.195 * len(accuracies), 0.52, 1), (0.215 * len(gaps), 0.4, 1)]
+    rows = [(0.195 * len(accuracies), 0.52, 1), (0.27 * len(gaps), 0.4, 1)]
     figure, [[top], [bottom]] = canvas(rows, left=1.5, legend=handles, columns=3)
     draw_dots(top, accuracies, shift=0.0)
     draw_dots(bottom, gaps)

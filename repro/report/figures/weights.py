@@ -62,6 +62,7 @@ def _draw_levels(view: View) -> Drawing:
     low = int(np.floor(frame["levels"].min()))
     norm = Normalize(min(low, MOST_LEVELS - 1), max(MOST_LEVELS, frame["levels"].max()))
     heights = [(0.125 * panel["layer"].nunique() + 0.05, 0.36, 1) for _, panel in panels]
+    heights[-1] = (heights[-1][0], 0.46, 1)
     steps = np.unique(np.linspace(float(norm.vmin or 0), float(norm.vmax or 1), STEPS).round())
     handles = [Patch(color=LEVEL_COLORS(norm(level)), label=f"{level:.0f}") for level in steps]
     figure, grid = canvas(heights, left=1.1, legend=handles, columns=STEPS, head=HEAD + 0.14)
@@ -117,8 +118,8 @@ def clip_effects(view: View) -> pd.DataFrame:
     Returns:
         ``scale``, ``kind``, ``series``, ``x``, ``y``, ``low``, ``high``. ``kind`` is ``function`` (``x`` a weight,
         ``y`` what it becomes), ``weights`` (``y`` the largest magnitude over seeds; ``low`` and ``high`` hold the
-        central 99.8 % of the first seed's weights), or a key of ``SHRINKS`` (``y`` the median over epochs and seeds, ``low``
-        and ``high`` the least and the most; in levels an epoch).
+        central 99.8 % of the first seed's weights), or a key of ``SHRINKS`` (``y`` the median over epochs and seeds,
+        ``low`` and ``high`` the least and the most; in levels an epoch).
     """
     x = np.linspace(-2 * BOUND, 2 * BOUND, 121)
     curves = dict(zip(FUNCTIONS, (np.clip(x, -BOUND, BOUND), BOUND * np.tanh(x / BOUND), x), strict=True))

@@ -44,7 +44,8 @@ class Claim:
     @property
     def figures(self) -> str:
         """What it is compared with, such as ``paper 15 levels, authors' log 12 levels``."""
-        texts = {"paper": self.texts["paper"], "authors' log": self.texts["authors_log"], "measured": self.measured}
+        decided = self.texts["measured"] or self.texts["measured_bf16"]
+        texts = {"paper": self.texts["paper"], "authors' log": self.texts["authors_log"], "measured": decided}
         return ", ".join(f"{title} {text}" for title, text in texts.items() if text)
 
     @property

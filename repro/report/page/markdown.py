@@ -54,6 +54,8 @@ def _table(shown: Shown) -> Iterator[str]:
     note = "" if grid.view.decides else " This scale decides nothing."
     yield f"{shown.about.caption} *{grid.view.about(grid.experiments)}.*{note} {files}"
     yield text.markdown_table(*narrow(grid))
+    if grid.waiting:
+        yield f"Not run yet: {'; '.join(grid.waiting)}."
 
 
 def narrow(grid: Grid) -> tuple[list[str], list[list[str]]]:
@@ -66,7 +68,7 @@ def narrow(grid: Grid) -> tuple[list[str], list[list[str]]]:
               for each in groups]  # fmt: skip
     rows = [
         [row.label, *(" / ".join(text.cell_text(cells[place]) for place in each) for each in groups)]
-        for row, cells in zip(grid.rows, grid.cells, strict=True)
+        for row, cells in ((grid.rows[place], grid.cells[place]) for place in grid.filled)
     ]
     return ["", *header], rows
 

@@ -105,9 +105,9 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
     if not view.comparable or not tests:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
-        gaps = " and ".join(f"{_signed(test)} points on {data}" for data, test in tests.items())
+        gaps = " and ".join(f"{_distance(test)} on {data}" for data, test in tests.items())
         yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put 4-bit "
-        yield f"training at {gaps} from full precision."
+        yield f"training {gaps}, against the same training unquantised."
     else:
         yield " ".join(f"{_verdict(test)} on {data}: {_words(test)}." for data, test in tests.items())
     yield (
@@ -124,6 +124,11 @@ def _signed(test: Equivalence) -> str:
     return number(100 * test.difference.value, 2, signed=True)
 
 
+def _distance(test: Equivalence) -> str:
+    points = 100 * test.difference.value
+    return f"{number(abs(points), 2)} points {'below' if points < 0 else 'above'}"
+
+
 def _verdict(test: Equivalence) -> str:
     if test.difference.n < 2:
         return "Undecided"
@@ -137,7 +142,7 @@ def _words(test: Equivalence) -> str:
     known = test.difference
     spread = f" ±{100 * (known.value - known.low):.2f}" if known.n > 1 else ""
     p = f", {p_words(test.p_value)} for equality within {100 * MARGIN:g}" if test.p_value == test.p_value else ""
-    return f"4-bit minus FP32 is {_signed(test)}{spread} points ({counted(known.n, 'seed')}{p})"
+    return f"4-bit minus unquantised is {_signed(test)}{spread} points ({counted(known.n, 'seed')}{p})"
 
 
 def _claimed() -> str:
@@ -158,7 +163,7 @@ def _measured(records: Records) -> str:
     known = {str(row.experiment): cell for row, cell in zip(grid.rows, grid.column(BEST), strict=True) if cell.known}
     if not known:
         return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
-    titles = {str(row.experiment): row.label.partition(",")[0] for row in grid.rows}
+    titles = {str(row.experiment): row.label.partition(",")[0].replace("Unq", "unq") for row in grid.rows}
     by_data: dict[str, list[str]] = {}
     for name, cell in known.items():
         by_data.setdefault(data_label(cell.data), []).append(f"{titles[name]} {cell_text(cell)}")
@@ -179,7 +184,7 @@ def _parity(records: Records) -> Iterator[str]:
         found = [f"{data} {_verdict(test).lower() if view.decides else ''} {_signed(test)}".replace("  ", " ")
                  for (data, each), test in tests.items() if each == rule]  # fmt: skip
         if found:
-            yield f"4-bit minus FP32 at the {name}: {', '.join(found)} points."
+            yield f"4-bit minus unquantised at the {name}: {', '.join(found)} points."
     most = max(test.difference.n for test in tests.values())
     yield "One seed: no test." if most == 1 else f"Two one-sided tests within ±{100 * MARGIN:g} points, {most} seeds."
 

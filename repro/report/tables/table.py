@@ -139,6 +139,17 @@ class Grid:
         before = self.shown.index(place) - 1
         return before < 0 or self.columns[self.shown[before]].group != self.columns[place].group
 
+    @cached_property
+    def filled(self) -> list[int]:
+        """Rows with anything to show; all of them where there is nothing."""
+        places = range(len(self.rows))
+        return [place for place in places if any(cell.known for cell in self.cells[place])] or list(places)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Names of the rows that are not shown because nothing of them was run."""
+        return [row.label for place, row in enumerate(self.rows) if place not in self.filled]
+
     def worded(self, place: int) -> bool:
         """Whether a column holds words."""
         return all(row[place].unit == "text" for row in self.cells)
