@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     track.add_argument("--stamp", type=Path, help="file to write afterwards (used by the workflow)")
     report = add("report", commands.make_report, "build the report from all records, without training")
     report.add_argument("--output", type=Path, default=Path("report"), help="folder of the report")
+    renewal = add(
+        "refresh", commands.refresh_documents, "bring README's findings, docs/ and the example figures up to date"
+    )
+    renewal.add_argument("--project", type=Path, default=Path(), help="the repository's root")
     add("claims", commands.show_claims, "every checkable claim of the paper with its computed verdict")
     data = add("data", commands.make_data_ready, "make a data set ready: find or download, verify, cache")
     data.add_argument("name", help="cifar10, cifar100, digits10 or digits100")

@@ -142,6 +142,15 @@ def make_report(arguments: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def refresh_documents(arguments: argparse.Namespace, config: Config) -> int:
+    """Bring README's findings, docs/ and the example figures up to date."""
+    from repro.report.page.refresh import refresh
+
+    written = refresh(config, arguments.results, arguments.project)
+    print("\n".join(map(str, written)) if written else "README, docs/ and the example figures are current")
+    return 0
+
+
 def show_claims(arguments: argparse.Namespace, config: Config) -> int:
     """The ledger of claims."""
     from repro.analysis import load_evidence

@@ -86,7 +86,7 @@ def kind(cell: Cell, start: bool = False) -> str | None:
 
 def origin(cell: Cell) -> dict[str, str]:
     """What a cell sorts by and, for a figure of ours, where it comes from, as attributes."""
-    attributes = {} if math.isnan(cell.key) or not cell.known else {"data-sort": repr(float(cell.key))}
+    attributes = {} if math.isnan(cell.key) or not cell.known else {"data-sort": f"{cell.key:.12g}"}
     if attributes and cell.source == OURS:
         seeds = " ".join(map(str, cell.seeds))
         attributes |= {"data-experiment": cell.experiment, "data-measure": cell.measure, "data-seeds": seeds,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +21,7 @@ class Records:
         """Index nothing yet."""
         self.evidence = evidence
         self.config: Config = evidence.config
+        self.grids: dict[Key, Any] = {}  # of ``tables.table``, by table and scale: figures and story read them too
 
     @cached_property
     def scales(self) -> list[str]:

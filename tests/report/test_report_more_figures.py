@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import yaml
 from report_factory import CONFIG, LAYERS
-
-from repro.analysis import load_evidence
-from repro.config import load_config
-from repro.report import FIGURES
 from repro.report.bit_widths import bit_width_points
 from repro.report.heat_map import level_map
 from repro.report.pipeline import AS_RUN, LABELS, PRINTED, code_order, pipeline_steps
 from repro.report.shrink import shrink_curves
 from repro.report.soft_clip import FUNCTIONS, clip_effects
 from repro.report.style import to_bytes
+
+from repro.analysis import load_evidence
+from repro.config import load_config
+from repro.report import FIGURES
 
 MINE = ("figure1", "figure2", "levels", "shrink", "bit_widths", "figure_baselines", "figure_cost")
 

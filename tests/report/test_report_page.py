@@ -4,12 +4,12 @@ import time
 from html.parser import HTMLParser
 
 import pytest
+from repro.report.curves import curves
+from repro.report.forest import ablation_points
 
 from repro.analysis import load_evidence
 from repro.records import StorageError
 from repro.report import FIGURES, TABLES, build_report
-from repro.report.curves import curves
-from repro.report.forest import ablation_points
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SELF_CLOSED = {"path", "use", "rect", "line", "circle"}

@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 from page_cells import PageTables
+from repro.report.methods import METHOD_GROUPS
 
 from repro.report import build_report
-from repro.report.methods import METHOD_GROUPS
 
 PICKS = 60
 DIGITS = {"%": 2, "points": 2, "gap": 2, "MiB": 2, "ratio": 2, "levels": 1, "epoch": 1, "mean levels": 2,

@@ -35,7 +35,7 @@ def _draw_ablation(view: View) -> Drawing:
         if row.experiment != row.reference
     ]
     rows = beside_digits(view, found)
-    figure, [[ax]] = canvas([(0.29 * len(rows), 0.4, 1)], left=1.62, legend=legend_of(rows), columns=3)
+    figure, [[ax]] = canvas([(0.29 * len(rows), 0.4, 1)], left=1.78, legend=legend_of(rows), columns=3)
     draw_dots(ax, rows)
     ax.axvline(0, color=SOFT, linewidth=0.9)
     ax.set_xlabel("points of test accuracy against the full method")
@@ -62,11 +62,11 @@ def _draw_parity(view: View) -> Drawing:
         for row, paper, cell in zip(grid.rows, grid.column("paper gap"), grid.column("difference"), strict=True)
     ]
     rows = beside_digits(view, found)
-    figure, [[ax]] = canvas([(0.26 * len(rows), 0.4, 1)], left=1.72, legend=legend_of(rows), columns=2)
+    figure, [[ax]] = canvas([(0.26 * len(rows), 0.4, 1)], left=1.78, legend=legend_of(rows), columns=2)
     ax.axvspan(-100 * MARGIN, 100 * MARGIN, color=SOFT, alpha=0.16, linewidth=0)
     ax.axvline(0, color=SOFT, linewidth=0.9)
     draw_dots(ax, rows)
-    ax.set_xlabel(f"4-bit minus unquantised, points (band: the margin of ±{100 * MARGIN:g})")
+    ax.set_xlabel(f"4-bit minus unquantised, points (band: ±{100 * MARGIN:g})")
     ax.margins(x=0.1)
     return Drawing(figure, pd.DataFrame(cell_lines(view, rows)))
 

@@ -73,12 +73,12 @@ def _draw(view: View, group: str) -> Drawing:
              for label, color, style in REFERENCES.values()]  # fmt: skip
     heights = [(max(0.27 * len(rows), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
                for data, rows in panels.items()]  # fmt: skip
-    figure, grid = canvas(heights or [(0.4, 0.4, 1)], left=1.95, legend=legend_of(every, lines))
+    figure, grid = canvas(heights or [(0.4, 0.4, 1)], left=1.85, legend=legend_of(every, lines))
     data_lines = []
     if not panels:
         nothing(grid[0][0])
     for [ax], (data, rows) in zip(grid, panels.items(), strict=False):
-        draw_dots(ax, rows, wrap=34)
+        draw_dots(ax, rows, wrap=33)
         ax.set_xlabel("test accuracy (%)" if len(panels) == 1 else f"test accuracy (%), {data_label(data)}")
         _draw_references(ax, view, found.references, data)
         data_lines += cell_lines(view, rows, data=data)

@@ -25,7 +25,7 @@ from repro.report.cells import NOT_RUN, Cell
 from repro.report.view import Records, View
 from repro.report.vocabulary import COLORS
 
-WIDTH, HEAD = 4.7, 0.48  # inches: the page's column; the question and what the figure shows of it
+WIDTH, HEAD = 4.3, 0.48  # inches: the page's column; the question and what the figure shows of it
 INK, SOFT, LINE, SHEET = (COLORS[name][0] for name in ("ink", "soft", "line", "page"))
 THEIRS_COLOR, LOG_COLOR, OURS_COLOR, PLAIN_COLOR = (COLORS[name][0] for name in ("paper", "log", "ours", "plain"))
 BAD = COLORS["bad"][0]
@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 7.6, "axes.titlelocation": "left", "axes.titlecolor": INK, "figure.facecolor": SHEET,
     "font.family": "DejaVu Sans",
     "font.size": 7.6, "grid.color": LINE, "grid.linewidth": 0.5, "legend.frameon": False, "legend.fontsize": 7.4,
-    "legend.handletextpad": 0.5, "legend.columnspacing": 1.4, "lines.linewidth": 1.3, "savefig.facecolor": SHEET,
+    "legend.handletextpad": 0.5, "legend.columnspacing": 1.2, "lines.linewidth": 1.3, "savefig.facecolor": SHEET,
     "svg.fonttype": "none",  # text stays text: small, and it can be searched
     "svg.hashsalt": "repro",  # the same figure gives the same bytes
     "text.color": INK, "xtick.color": SOFT, "ytick.color": SOFT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
@@ -139,7 +139,7 @@ def canvas(
 def _head(figure: Figure, title: str, about: str) -> None:
     """The question in bold, and below it what the figure shows."""
     height = float(figure.get_figheight())
-    figure.text(0.06 / WIDTH, 1 - 0.13 / height, plain(title), weight="bold", size=8.2, va="center")
+    figure.text(0.06 / WIDTH, 1 - 0.13 / height, plain(title), weight="bold", size=8, va="center")
     figure.text(0.06 / WIDTH, 1 - 0.31 / height, plain(about), size=7.2, color=SOFT, va="center")
 
 
@@ -211,7 +211,7 @@ def beside_digits(view: View, rows: Sequence[tuple[str, Series]]) -> list[tuple[
     return [(label, {m: cell for m, cell in series.items() if m.color == OURS_COLOR}) for label, series in rows]
 
 
-def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 27, shift: float = 0.13) -> None:
+def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 31, shift: float = 0.13) -> None:
     """One line a row: a mark a cell, its interval, a pale bar for one run's standard error, and what was not run.
 
     Args:
@@ -232,7 +232,8 @@ def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 27, s
         if all(cell.status == NOT_RUN for mark, cell in series.items() if mark.color == OURS_COLOR):
             left = any(cell.key > middle for cell in series.values())  # beside the paper's mark, not over it
             ax.text(0.012 if left else 0.988, place, "not run", transform=ax.get_yaxis_transform(), va="center",
-                    ha="left" if left else "right", style="italic", color=SOFT, size=6.8)  # fmt: skip
+                    ha="left" if left else "right", style="italic", color=SOFT, size=6.8,
+                    bbox={"facecolor": SHEET, "edgecolor": "none", "pad": 0.6})  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
 
 

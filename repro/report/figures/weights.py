@@ -60,10 +60,10 @@ def _draw_levels(view: View) -> Drawing:
     frame = level_map(view)
     panels = list(frame.groupby("panel", sort=False))
     low = int(np.floor(frame["levels"].min()))
-    norm = Normalize(min(low, MOST_LEVELS - 1), max(MOST_LEVELS, frame["levels"].max()))
+    norm = Normalize(min(low, MOST_LEVELS - 1) - 1, max(MOST_LEVELS, frame["levels"].max()))
     heights = [(0.125 * panel["layer"].nunique() + 0.05, 0.36, 1) for _, panel in panels]
     heights[-1] = (heights[-1][0], 0.46, 1)
-    steps = np.unique(np.linspace(float(norm.vmin or 0), float(norm.vmax or 1), STEPS).round())
+    steps = np.unique(np.linspace(float(norm.vmin or 0) + 1, float(norm.vmax or 1), STEPS).round())
     handles = [Patch(color=LEVEL_COLORS(norm(level)), label=f"{level:.0f}") for level in steps]
     figure, grid = canvas(heights, left=1.1, legend=handles, columns=STEPS, head=HEAD + 0.14)
     for [ax], (title, panel) in zip(grid, panels, strict=True):
@@ -160,7 +160,7 @@ def _draw_clip(view: View) -> Drawing:
     handles = [Line2D([], [], color=color, linestyle=style, label=name) for name, (color, style) in FUNCTIONS.items()]
     handles += [Line2D([], [], linestyle="none", marker=marker, color=color, markersize=4, label=label)
                 for label, marker, color in SHRINKS.values()]  # fmt: skip
-    figure, grid = canvas([(1.5, 0.5, 1), (1.25, 0.42, 2)], left=0.75, between=0.3, legend=handles, columns=3)
+    figure, grid = canvas([(1.5, 0.5, 1), (1.25, 0.42, 2)], left=0.62, between=0.25, legend=handles, columns=3)
     [functions], [left, right] = grid
     for name, curve in frame[frame["kind"] == "function"].groupby("series", sort=False):
         color, style = FUNCTIONS[str(name)]
@@ -255,7 +255,7 @@ def _draw_shrink(view: View) -> Drawing:
     """Largest weights with and without, then the shrink an epoch and the learning rate."""
     frame = shrink_curves(view)
     layers = list(dict.fromkeys(frame["layer"]))
-    ramp = mpl.colormaps["viridis"](np.linspace(0.12, 0.82, max(len(layers), 1)))
+    ramp = mpl.colormaps["viridis"](np.linspace(0.3, 0.85, max(len(layers), 1)))
     looks = {name: {"color": ramp[place], "linestyle": DASHES[place % 2]} for place, name in enumerate(layers)}
     handles = [Line2D([], [], label=plain(name), **look) for name, look in looks.items()]
     figure, [top, bottom] = canvas([(1.35, 0.46, 2), (0.95, 0.42, 2)], between=0.62, legend=handles, columns=4)

@@ -1,9 +1,9 @@
 """The report: tables and figures as files, one page that holds them all, and its short form as Markdown."""
 
 import multiprocessing
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from repro.report.page.story import QUESTION, Story, tell
 from repro.report.tables import DIGITS, LISTINGS, Grid, Listing, Table
 from repro.report.view import Records, View
 
+PROCESSES = 2  # that draw: figures take half of all time
 SIDE_BY_SIDE = 7  # columns, the rows' names included, up to which a table leaves room for a figure
 
 
@@ -114,24 +115,28 @@ def make_report(evidence: Evidence) -> Report:
     records = Records(evidence)
     parts = contents(records.config)
     plots = [STATEMENTS, *(plot for part in parts for block in part.blocks for plot in block.plots)]
-    drawings = draw_all(records, plots)
-    ledger = read_ledger(evidence)
+    tables = {block.table.name: _table(block.table, block.table.views(records))
+              for part in parts for block in part.blocks if block.table}  # fmt: skip
+    with drawing(records, plots) as drawn:  # while the ledger is judged
+        ledger = read_ledger(evidence)
+        story = tell(records, ledger)
+        drawings = drawn()
     figures = {plot.name: _figure(plot, drawings[plot.name], records) for plot in plots}
     return Report(
         config=records.config,
         records=records,
-        story=tell(records, ledger),
+        story=story,
         ledger=ledger,
         picture=figures[STATEMENTS.name],
-        parts=[(part, [_block(records, block, figures) for block in part.blocks]) for part in parts],
+        parts=[(part, [_block(block, tables, figures) for block in part.blocks]) for part in parts],
         digits=_digits(records),
         lists=[ListView(each, frame := each.frame(evidence), each.show(frame)) for each in LISTINGS],
         drawings=drawings,
     )
 
 
-def _block(records: Records, block: Block, figures: dict[str, Shown]) -> BlockView:
-    table = _table(block.table, block.table.views(records)) if block.table else None
+def _block(block: Block, tables: Mapping[str, Shown], figures: Mapping[str, Shown]) -> BlockView:
+    table = tables[block.table.name] if block.table else None
     return BlockView(block, table, [figures[plot.name] for plot in block.plots])
 
 
@@ -172,17 +177,21 @@ def _figure(plot: Plot, drawn: Sequence[Drawn], records: Records) -> Shown:
 _jobs: list[tuple[Plot, View, bool]] = []
 
 
-def draw_all(records: Records, plots: Sequence[Plot]) -> dict[str, list[Drawn]]:
-    """Every figure at every scale that it has, on two processes that inherit the records."""
+@contextmanager
+def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], dict[str, list[Drawn]]]]:
+    """Draw every figure at every scale that it has on processes that inherit the records; call to wait for them."""
     _jobs[:] = [(plot, view, place == 0) for plot in plots for place, view in enumerate(plot.views(records))]
     _ = records.frame("epochs", "", "")  # indexed before the processes part
-    workers = min(2, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        drawn = list(pool.map(_draw, range(len(_jobs))))
-    found: dict[str, list[Drawn]] = {}
-    for (plot, _, _), each in zip(_jobs, drawn, strict=True):
-        found.setdefault(plot.name, []).append(each)
-    return found
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("fork")) as pool:
+        drawn = pool.map(_draw, range(len(_jobs)))
+
+        def collect() -> dict[str, list[Drawn]]:
+            found: dict[str, list[Drawn]] = {}
+            for (plot, _, _), each in zip(_jobs, drawn, strict=True):
+                found.setdefault(plot.name, []).append(each)
+            return found
+
+        yield collect
 
 
 def _draw(place: int) -> Drawn:

@@ -106,8 +106,8 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
         gaps = " and ".join(f"{_distance(test)} on {data}" for data, test in tests.items())
-        yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put 4-bit "
-        yield f"training {gaps}, against the same training unquantised."
+        yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put"
+        yield f"4-bit training {gaps}, against the same training unquantised."
     else:
         yield " ".join(f"{_verdict(test)} on {data}: {_words(test)}." for data, test in tests.items())
     yield (

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from repro.analysis import holm, paired_p_value
 from repro.paper import parse_printed, read_table
 from repro.records import COMPLETED
-from repro.report.cells import Cell, paper_cell
+from repro.report.cells import NAN, Cell, paper_cell
 from repro.report.tables.accuracy import no_test
 from repro.report.tables.columns import accuracy, difference, members, printed, row_titles
 from repro.report.tables.table import Column, Row, Table
@@ -41,23 +42,25 @@ def _printed_difference(view: View, row: Row) -> Cell:
     return replace(paper_cell(own, "points", f"{row.place} minus row 1"), value=value, digits=2)
 
 
-def _tested(rule: str, title: str, *, corrected: bool, aside: bool) -> Column:
-    def p_value(view: View, row: Row) -> float:
-        runs, base = view.runs(row.experiment), view.runs(row.reference)
-        return paired_p_value(runs[rule], base[rule])
+@lru_cache(maxsize=8)
+def _p_values(view: View, rule: str, corrected: bool) -> dict[str, float]:
+    """By experiment; Holm's correction goes over all rows that could be tested."""
+    own = members(view.config, read_table("table7")["group"])
+    reference = view.runs(read_table("table7")["reference"])[rule]
+    names = [member.name for member in own if member.takes_part(view.scale)]
+    plain = [paired_p_value(view.runs(name)[rule], reference) for name in names]
+    return dict(zip(names, holm(plain) if corrected else plain, strict=True))
 
+
+def _tested(rule: str, title: str, *, corrected: bool, aside: bool) -> Column:
     def cell(view: View, row: Row) -> Cell:
-        others = [each for each in _rows(view) if each.experiment != row.reference]
         gap = difference(rule, "").cell(view, row)
-        if row.experiment == row.reference or gap.status == "not run":
-            return replace(gap, source=DERIVED, measure=rule)
-        values = [p_value(view, each) for each in others]
-        values = holm(values) if corrected else values
-        p = values[[each.experiment for each in others].index(row.experiment)]
-        measure = f"{rule} against {row.reference}"
-        about = Cell(DERIVED, COMPLETED, "p", experiment=row.experiment or "", measure=measure, data=gap.data,
-                     seeds=gap.seeds, epochs=gap.epochs, n=gap.n)  # fmt: skip
-        return replace(about, unit="text", text=no_test(gap.n)) if math.isnan(p) else replace(about, value=p)
+        about = replace(gap, source=DERIVED, low=NAN, high=NAN, measure=f"{rule} against {row.reference}")
+        if not gap.known:
+            return about
+        p = _p_values(view, rule, corrected)[row.experiment or ""]
+        about = replace(about, status=COMPLETED, unit="p", value=p, digits=3)
+        return replace(about, unit="text", text=no_test(gap.n)) if math.isnan(p) else about
 
     return Column(f"{'holm' if corrected else 'p'} {rule}", title, MEASURED, cell, aside)
 

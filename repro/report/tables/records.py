@@ -101,7 +101,7 @@ def set_aside(evidence: Evidence) -> str:
 LISTINGS = (
     Listing(
         "coverage",
-        "What has been run",
+        "Evidence by scale",
         "Runs that each scale asks for. One that serves several experiments counts once; a diverged run is a result.",
         coverage,
         _show_coverage,

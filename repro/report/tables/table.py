@@ -87,12 +87,18 @@ class Table:
         return records.views(row.experiment for row in self.rows(anywhere) if row.experiment)
 
     def grid(self, view: View) -> "Grid":
-        """Its cells at one scale."""
+        """Its cells at one scale, made once."""
+        known = view.records.grids
+        if (self.name, view.scale) not in known:
+            known[self.name, view.scale] = self._make(view)
+        grid: Grid = known[self.name, view.scale]
+        return grid
+
+    def _make(self, view: View) -> "Grid":
         rows = [row for row in self.rows(view) if _takes_part(view, row)]
         own = list(self.experiments(view)) if self.experiments else [row.experiment or "" for row in rows]
-        return Grid(
-            view, own, rows, self.columns, [[column.cell(view, row) for column in self.columns] for row in rows]
-        )
+        cells = [[column.cell(view, row) for column in self.columns] for row in rows]
+        return Grid(view, own, rows, self.columns, cells)
 
 
 def _takes_part(view: View, row: Row) -> bool:
