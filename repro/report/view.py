@@ -61,12 +61,11 @@ class Records:
     def views(self, experiments: Iterable[str]) -> list["View"]:
         """A view of each scale that has any of the experiments, the strongest first.
 
-        Scales of the paper's length come before shortened ones; among equals, the one that has more of the
-        experiments. Without any record, the scale that has most of anything, or the configured one.
+        Scales of the paper's length come before shortened ones; among equals, the one that has more of their
+        runs. Without any record, the scale that has most of anything, or the configured one.
         """
         wanted = set(experiments)
-        found = [(scale, len({name for name in wanted if len(self.evidence.select(scale, name))}))
-                 for scale in self.scales]  # fmt: skip
+        found = [(scale, sum(len(self.evidence.select(scale, name)) for name in wanted)) for scale in self.scales]
         known = [pair for pair in found if pair[1]]
         known.sort(key=lambda pair: (not self.config.scales[pair[0]].decides, -pair[1]))
         names = [scale for scale, _ in known] or [self.fullest]

@@ -40,7 +40,7 @@ def test_the_strongest_scale_comes_first_and_digits_only_where_they_are_all(fact
     factory.write("main_cifar10", "paper_bf16")
     factory.write("main_cifar10", "paper")
     order = [view.scale for view in views(factory, "main")]
-    assert order == ["paper_bf16", "paper", "short"]  # of those that decide, the one with more of its rows
+    assert order == ["paper_bf16", "paper", "short"]  # of those that decide, the one with more of its runs
 
 
 def test_a_cell_is_a_frozen_number_and_its_text_is_made_of_it():
@@ -174,7 +174,7 @@ def test_every_number_in_the_csv_tables_is_recomputed_from_the_records(factory, 
     factory.write("main_cifar10", "paper_bf16")
     build_report(factory.config, factory.results, tmp_path / "report")
     checked = sum(_recompute(factory, tmp_path, name) for name in COMPARISONS)
-    assert checked > 250
+    assert checked > 150
 
 
 def _recompute(factory, tmp_path, name):

@@ -51,6 +51,7 @@ ABLATION = Plot(
     "Dot plot of accuracy differences from the full method, one line an ablation; the numbers are those of table VII.",
     _draw_ablation,
     lambda view: [member.name for member in members(view.config, read_table("table7")["group"])],
+    alone=True,
 )
 
 

@@ -125,6 +125,7 @@ CURVES10 = Plot(
     "Line chart of test accuracy over epochs for 4-bit, unquantised and the authors' log, with the learning rate.",
     partial(_draw, dataset="cifar10", measures=("test_accuracy", "learning_rate")),
     partial(_experiments, dataset="cifar10"),
+    alone=True,
 )
 CURVES100 = Plot(
     "figure4",
@@ -133,4 +134,5 @@ CURVES100 = Plot(
     "Line chart of test accuracy over epochs, with the learning rate and the fewest levels in use of any layer.",
     partial(_draw, dataset="cifar100", measures=("test_accuracy", "learning_rate", "levels_min")),
     partial(_experiments, dataset="cifar100"),
+    alone=True,
 )

@@ -86,8 +86,8 @@ def _draw(view: View, group: str) -> Drawing:
 
 
 REFERENCES: dict[bool, tuple[str, str, Any]] = {
-    False: ("unquantised, same training, last epoch", PLAIN_COLOR, "--"),
-    True: ("4-bit, the paper's method, last epoch", OURS_COLOR, "-"),
+    False: ("unquantised, last epoch", PLAIN_COLOR, "--"),
+    True: ("4-bit, last epoch", OURS_COLOR, "-"),
 }
 
 
@@ -132,7 +132,7 @@ def _draw_widths(view: View) -> Drawing:
         cells = [our_cell(view, name, rule, "%") for rule in (BEST, LAST)]
         if cells[0].known:
             rows.append((bits, name, dict(zip(marks, cells, strict=True))))
-    labelled: Rows = [("FP32" if bits == FP32_BITS else f"{bits} bits", series) for bits, _, series in rows]
+    labelled: Rows = [("none" if bits == FP32_BITS else f"{bits} bits", series) for bits, _, series in rows]
     beside = bool(rows) and rows[0][2][marks[0]].data == read_table("table2")["data"]
     extra = [PAPER_MARK.handle] if beside else []
     figure, [[ax]] = canvas([(1.7, 0.42, 1)], left=0.5, legend=legend_of(labelled, extra), columns=3)

@@ -92,4 +92,5 @@ PIPELINE = Plot(
     "the paper's caption says that the clip comes after each update.",
     "Two flow charts of a training step, boxes from top to bottom; the one that differs in order is dashed.",
     _draw,
+    alone=True,
 )

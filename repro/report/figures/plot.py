@@ -70,6 +70,7 @@ class Plot:
         alt: Description for those who do not see it; scale, data and seeds are added to it.
         draw: The records of a scale as a drawing.
         experiments: Whose records choose the scale.
+        alone: Whether it says something without any record.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Plot:
     alt: str
     draw: Callable[[View], Drawing]
     experiments: Callable[[View], Iterable[str]] = lambda view: ()
+    alone: bool = False
 
     def views(self, records: Records) -> list[View]:
         """The scales that it has, the strongest first."""

@@ -17,6 +17,7 @@ from repro.report.figures.plot import (
     INK,
     LOG_COLOR,
     OURS_COLOR,
+    SHEET,
     SOFT,
     THEIRS_COLOR,
     Drawing,
@@ -74,16 +75,13 @@ def _draw_levels(view: View) -> Drawing:
 
 
 def _draw_layers(ax: Axes, panel: pd.DataFrame, norm: Normalize) -> None:
-    """One bar of coloured spans a layer; equal neighbours are one span, so that the file stays small."""
+    """A picture of a pixel a layer and epoch: spans as paths would be most of the page."""
     names = list(dict.fromkeys(panel["layer"]))
-    for place, name in enumerate(names):
-        row = panel[panel["layer"] == name].sort_values("epoch")
-        levels, epochs = row["levels"].to_numpy(float), row["epoch"].to_numpy(float)
-        starts = np.flatnonzero(np.diff(levels, prepend=np.nan) != 0)
-        ends = np.append(starts[1:], len(levels)) - 1
-        spans = [(epochs[a] - 0.5, epochs[b] - epochs[a] + 1) for a, b in zip(starts, ends, strict=True)]
-        style: dict[str, Any] = {"facecolors": [LEVEL_COLORS(norm(levels[a])) for a in starts], "linewidth": 0}
-        ax.broken_barh(spans, (place - 0.45, 0.9), **style)
+    table = panel.pivot(index="layer", columns="epoch", values="levels").loc[names]
+    first, last = float(panel["epoch"].min()) - 0.5, float(panel["epoch"].max()) + 0.5
+    ax.imshow(table, cmap=LEVEL_COLORS, norm=norm, aspect="auto", interpolation="none",
+              extent=(first, last, len(names) - 0.5, -0.5))  # fmt: skip
+    ax.hlines(np.arange(1, len(names)) - 0.5, first, last, color=SHEET, linewidth=1.1)
     ax.set_yticks(range(len(names)), [plain(name) for name in names])
     ax.tick_params(axis="y", labelsize=6.2)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0.5, panel["epoch"].max() + 0.5))
@@ -98,6 +96,7 @@ LEVELS = Plot(
     "Heat map of levels in use, one row a layer, one column an epoch; lighter is more.",
     _draw_levels,
     lambda view: [log["experiment"] for log in read_logs().values()],
+    alone=True,
 )
 
 BOUND = 3.0  # equation 9
@@ -224,6 +223,7 @@ SOFT_CLIP = Plot(
     "Line chart of tanh and hard clip; below, the range of each layer's weights beside the bound, and its shrink.",
     _draw_clip,
     lambda view: CLIPPED,
+    alone=True,
 )
 
 ARMS = {"with": ("ablation_full", "main_cifar10"), "without": ("ablation_no_weight_clip",)}

@@ -197,7 +197,7 @@ def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], di
 def _draw(place: int) -> Drawn:
     plot, view, first = _jobs[place]
     drawing = plot.drawing(view)
-    measured = any(len(view.runs(name)) for name in plot.experiments(view)) or not list(plot.experiments(view))
+    measured = plot.alone or any(len(view.runs(name)) for name in plot.experiments(view))
     png = to_bytes(drawing.figure, "png") if first else b""
     return Drawn(view.scale, measured, to_bytes(drawing.figure, "svg"), png, drawing.data)
 

@@ -162,4 +162,5 @@ PARITY = Table(
         _tested("power", "power at this n", "power", _power, aside=True),
         _tested("seeds", "seeds needed", "seeds_needed", _seeds),
     ),
+    lambda view: [name for pair in PAIRS.values() for name in pair],
 )
