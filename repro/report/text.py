@@ -17,7 +17,7 @@ LONG_TABLE, LONG_TEXT = 40, 60  # rows that still fit a page, characters that st
 MARKDOWN = {"|": r"\|", "<": "&lt;", "\n": " "}
 LATEX = {
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--", "’": "'", "·": r"$\cdot$", "“": "``", "”": "''",
-    "†": r"$^\dagger$", "Δ": r"$\Delta$", "≤": r"$\le$", " ": "~",
+    "†": r"$^\dagger$", "Δ": r"$\Delta$", "≤": r"$\le$", "\u00a0": "~",
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_the_demo_is_one_small_file_that_links_to_nothing_that_is_not_there(file
 
 
 def test_the_command_writes_what_is_not_current_and_then_nothing(tmp_path):
-    (tmp_path / README).write_text(f"# A title\n\n{MARKERS[0]}\nold\n{MARKERS[1]}\n\nkept\n")
+    (tmp_path / README).write_text(f"# A title\n\n{MARKERS[0]}\nstale words\n{MARKERS[1]}\n\nkept\n")
     command = [
         sys.executable,
         "-m",
@@ -68,7 +68,7 @@ def test_the_command_writes_what_is_not_current_and_then_nothing(tmp_path):
     readme = (tmp_path / README).read_text()
     assert readme.startswith("# A title")
     assert readme.endswith("kept\n")
-    assert "old" not in readme
+    assert "stale words" not in readme
     assert "no 4-bit run on CIFAR stands beside its full-precision partner" in readme
 
 
