@@ -9,6 +9,7 @@ from repro.records import find_records
 
 PLAN = Plan(load_config("config.yaml", overrides=config))
 RECORDS = [str(run.record_path()) for run in PLAN]
+PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
 shell.prefix(f'set -euo pipefail; repro() {{{{ {shlex.quote(sys.executable)} -m repro "$@"; }}}}; ')
 
@@ -33,6 +34,8 @@ rule train:
         "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}.log",
+    # In the order of config.yaml: what comes later starts from states that earlier runs share with it.
+    priority: lambda job: PRIORITY.get((job.experiment, job.seed), 0)
     conda:
         "profiles/environment.yaml"
     threads: lambda job: slots(PLAN.scale.torch_threads, workflow.cores)

@@ -65,11 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("experiment", help="a name from `python -m repro list`")
     export.add_argument("--seed", type=_at_least(0), default=0)
     export.add_argument("--onnx", action="store_true", help="also write ONNX, and time both")
+    sharpness = add("sharpness", commands.measure_sharpness, "loss of a finished run where its weights are moved")
+    sharpness.add_argument("experiment", help="a name from `python -m repro list`")
+    sharpness.add_argument("--seed", type=_at_least(0), default=0)
+    sharpness.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    sharpness.add_argument("--threads", type=_at_least(1), help="CPU threads (default: the scale's)")
     evaluation = add("evaluate", commands.evaluate_file, "accuracy of a file that export wrote, beside its record's")
     evaluation.add_argument("file", type=Path, help="model.safetensors or model.onnx")
     evaluation.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the record's)")
     weights = add("weights", training_commands.make_weights, "make sure of weights: they are there, or trained (again)")
-    for sub in (listing, status, planning, train, weights, export):
+    for sub in (listing, status, planning, train, weights, export, sharpness):
         sub.add_argument("--scale", help="scale (default: the configured one)")
     planning.add_argument("--budget", help="exit with status 1 if it would take longer, such as 90s, 45m, 3h or 2d")
     planning.add_argument("--cores", type=_at_least(1), help="as for snakemake (default: all of this machine)")

@@ -103,6 +103,20 @@ def export_files(arguments: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def measure_sharpness(arguments: argparse.Namespace, config: Config) -> int:
+    """How far a finished run's loss rises when its weights are moved."""
+    from repro.export.sharpness import measure_sharpness
+    from repro.records.sharpness import RADIUS, SHARPNESS_NAME
+
+    run = Plan(config, arguments.scale).run(arguments.experiment, arguments.seed)
+    found = measure_sharpness(run, arguments.results, arguments.device, arguments.threads)
+    print(
+        f"{run.directory(arguments.results) / SHARPNESS_NAME}: training loss {found.train_loss:.4f}, "
+        f"{found.rise:+.4f} where every layer moves by {RADIUS:.0%} of its norm ({found.weights} weights)"
+    )
+    return 0
+
+
 def evaluate_file(arguments: argparse.Namespace, config: Config) -> int:
     """Accuracy of a file that export wrote."""
     from repro import export

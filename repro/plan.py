@@ -8,10 +8,11 @@ from typing import Any
 
 from repro.config import Plan, Run
 from repro.config.schema import DATASET_SIZES
+from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
 from repro.records import DIVERGED, Record, RecordError, find_records, read_record
 from repro.records.environment import available_cores, has_gpu, processor_name
-from repro.status import FINISHED, scale_status
+from repro.status import FINISHED, NOT_STARTED, RunStatus, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
 PTQ_EPOCHS = 0.25  # a PTQ run in epochs of its FP32 run, roughly: GPTQ takes more, the other methods less
@@ -29,7 +30,8 @@ class PlannedRun:
     Attributes:
         run: Which run.
         state: As in ``repro.status``.
-        epochs_left: Epochs still to train; again, where a PTQ run needs weights of which only the record is here.
+        epochs_left: Epochs still to train, without those that it shares with a run before it; again all, where a PTQ
+            run needs weights of which only the record is here.
         seconds: Estimate for them, alone on its threads; 0 where the run is cached.
         source: ``cached``, ``records`` (of this machine) or ``probe``.
     """
@@ -57,6 +59,7 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
     planned = []
     entries = scale_status(plan, results)
     wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
+    before: list[RunStatus] = []
     for entry in entries:
         run, left = entry.run, entry.run.epochs_to_train - entry.epoch
         if run.key in wanted and entry.state in ENDED:
@@ -64,6 +67,9 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
         if entry.state in ENDED:
             planned.append(PlannedRun(run, entry.state, 0, 0.0, "cached"))
             continue
+        if entry.state == NOT_STARTED:
+            left -= _shared(run, before, results)
+        before.append(entry)
         epochs = left if run.epochs_to_train else PTQ_EPOCHS
         train, test = _image_counts(run.spec)
         key = _setting(run.spec, run.torch_threads)
@@ -76,6 +82,13 @@ def plan_scale(plan: Plan, results: Path, probe: Probe) -> list[PlannedRun]:
             seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
         planned.append(PlannedRun(run, entry.state, left, START_SECONDS + seconds, source))
     return planned
+
+
+def _shared(run: Run, before: list[RunStatus], results: Path) -> int:
+    """First epochs of a run that lie in a snapshot, or will when the runs planned before it have trained."""
+    kept = [epochs for epochs, _ in snapshots_of(run, results)][:1]
+    others = [(entry, shared_epochs(run.spec, entry.run.spec)) for entry in before if entry.run.seed == run.seed]
+    return max([*kept, *(shared for entry, shared in others if entry.epoch < shared)], default=0)
 
 
 def _weights_to_restore(plan: Plan, to_make: list[Run], results: Path) -> set[str]:

@@ -22,7 +22,7 @@ def train(arguments: argparse.Namespace, config: Config) -> int:
     plan, runs = _chosen_runs(arguments, config)
     from repro.train import quantize_run, train_together
 
-    session = _Session(arguments, config)
+    session = _Session(arguments, config, plan)
     trainings = [run for run in runs if plan.source(run) is None]
     for run, result in train_together(trainings, session.settings, arguments.at_once):
         session.ended(run, result)
@@ -41,7 +41,7 @@ def make_weights(arguments: argparse.Namespace, config: Config) -> int:
     plan, runs = _chosen_runs(arguments, config)
     from repro.train import Interrupted, restore_weights
 
-    session = _Session(arguments, config)
+    session = _Session(arguments, config, plan)
     for run in runs:
         source = plan.source(run) or run
         try:
@@ -68,8 +68,9 @@ def _chosen_runs(arguments: argparse.Namespace, config: Config) -> tuple[Plan, l
 class _Session:
     """One command's settings, its stop request, and its exit status."""
 
-    def __init__(self, arguments: argparse.Namespace, config: Config) -> None:
-        self.arguments, self.config, self.stop, self.status = arguments, config, _StopRequest(), 0
+    def __init__(self, arguments: argparse.Namespace, config: Config, plan: Plan) -> None:
+        self.arguments, self.config, self.plan = arguments, config, plan
+        self.stop, self.status = _StopRequest(), 0
 
     def settings(self, run: Run) -> "Settings":
         """Settings of one run."""
@@ -92,6 +93,7 @@ class _Session:
             track=tracker,
             stop=self.stop.requested,
             compile=arguments.compile,
+            plan=self.plan,
         )
 
     def ended(self, run: Run, result: "Record | ReproError | Interrupted") -> None:

@@ -111,6 +111,24 @@ def test_bad_input_is_a_message_not_a_traceback(folder: Path, arguments: list[st
     assert "Traceback" not in result.stderr
 
 
+def test_runs_that_share_epochs_train_them_once(folder: Path) -> None:
+    names = ("main_cifar10", "ablation_full", "schedule_restarts_cifar10")
+    result = repro("train", *names, "--scale", "smoke", "--no-track", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "ablation_full: its epochs up to 2 are those of smoke/" in result.stderr
+    assert "ablation_full smoke seed0: epoch" not in result.stderr
+    assert "schedule_restarts_cifar10 smoke seed0: epoch 3/3" in result.stderr
+    alone = repro("train", *names, "--scale", "smoke", "--seed", "5", "--no-track", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    assert "ablation_full smoke seed5: epoch 2/2" in alone.stderr
+    shared = {
+        read_record(path).key: read_record(path).environment["shared"] for path in find_records(folder / "results")
+    }
+    assert sorted(bool(value) for value in shared.values()) == [False] * 4 + [True] * 2
+    assert f"{len(names)} diverged, " in repro("status", "--scale", "smoke", cwd=folder).stdout
+    assert repro("report", cwd=folder).returncode == 0
+
+
 def test_an_experiment_that_keeps_to_its_scales(folder: Path) -> None:
     config = folder / "config.yaml"
     title = "title: Six epochs (table V)\n"

@@ -10,6 +10,7 @@ import pytest
 from repro.cli import main
 from repro.config import Config, Plan, Run, load_config
 from repro.config.schema import DATASET_SIZES
+from repro.config.trajectories import snapshot_path
 from repro.data import load_dataset
 from repro.errors import ReproError
 from repro.plan import NO_WEIGHTS, START_SECONDS, PlannedRun, parse_duration, plan_scale, slots, wall_seconds
@@ -76,6 +77,25 @@ def test_ptq_trains_no_epoch_and_may_need_weights_again(
     assert (gone.state, gone.epochs_left) == (NO_WEIGHTS, source.spec["epochs"])
     assert gone.seconds > 0
     assert planned()["ptq4_cifar10"].source == "cached"
+
+
+def test_epochs_that_runs_share_count_once(tmp_path: Path, config: Config) -> None:
+    plan = Plan(config, "smoke")
+
+    def left() -> dict[str, int]:
+        entries = plan_scale(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
+        return {entry.run.experiment: entry.epochs_left for entry in entries}
+
+    main, restarts = plan.run("main_cifar10", 0), plan.run("schedule_restarts_cifar10", 0)
+    first = left()
+    names = ("main_cifar10", "ablation_full", "mobile_cifar10", "schedule_restarts_cifar10", "ablation_hard_clip")
+    assert [first[name] for name in names] == [3, 0, 5, 1, 2]
+    train_run(main, Settings(results=tmp_path))  # keeps nothing: the ablation will, for those after it
+    assert [left()[name] for name in names] == [0, 2, 5, 1, 2]
+    train_run(plan.run("ablation_full", 0), Settings(results=tmp_path, plan=plan))
+    assert [left()[name] for name in names] == [0, 0, 5, 1, 2], "from the snapshots on disk"
+    snapshot_path(restarts, 2, tmp_path).unlink()
+    assert left()["schedule_restarts_cifar10"] == 2
 
 
 def test_slots_grow_with_cores_that_are_not_there() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from repro.analysis import load_evidence
-from repro.claims import judge_claims, verdict_counts
+from repro.claims.findings import count, judge_all
 from repro.config import Config
 from repro.records import read_csv_rows, read_record
 
@@ -68,13 +68,16 @@ def test_readme_says_what_records_and_ledger_say(project: Path, tmp_path: Path, 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project / name, tmp_path / name)
     readme = (project / "README.md").read_text()
-    counts = verdict_counts(judge_claims(load_evidence(config, tmp_path / "results")))
-    assert f"Of {sum(counts.values())} checkable claims" in readme
-    against_log = counts["contradicted by the authors' log"]
-    assert f"**{against_log} are contradicted by the author's own" in readme
-    assert f"and {counts['contradicted by arithmetic']} by arithmetic**" in readme
-    assert f"{counts['reproduced']} are reproduced, {counts['not testable here']} cannot be tested here" in readme
-    assert f"and {counts['not measured yet']} wait for runs" in readme
+    counts = count(judge_all(load_evidence(config, tmp_path / "results")))
+    claims, facts = counts.claims, counts.facts
+    log, text = "contradicted by the authors' log", "contradicted by the paper's own text"
+    assert f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts" in readme
+    assert f"**{claims[log]} ({facts[log]} facts) are contradicted by the author's own published log" in readme
+    assert f"{claims['contradicted by arithmetic']} by arithmetic on printed numbers" in readme
+    assert f"and {claims[text]} ({facts[text]} facts) by other words of the paper**" in readme
+    assert f"{counts.by_arithmetic} hold by arithmetic on printed numbers" in readme
+    assert f"{counts.by_training or 'none'} by training yet, {claims['not testable here']} cannot be tested" in readme
+    assert f"and {claims['not measured yet']} wait for runs" in readme
     for pattern, keys in (
         ("paper/mobile_cifar10/seed0-*", ("final_test_accuracy", "final_train_accuracy")),
         ("short/main_cifar10/seed0-*", ("best_test_accuracy", "final_test_accuracy")),

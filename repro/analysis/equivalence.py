@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from repro.analysis.spread import ALPHA as ALPHA
+from repro.analysis.spread import Spread
 from repro.analysis.stats import Estimate, paired_difference, paired_values
 
 # "Parity" within half a point of accuracy, as a fraction. The paper calls a gap of 0.16 points parity and one of
@@ -39,6 +40,12 @@ class Equivalence:
     power: float
     seeds_needed: float
     margin: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 90 % interval of the difference: inside the margin exactly where the two tests say "equivalent"."""
+        half = Spread(self.deviation, self.difference.n - 1, "own").half_width(self.difference.n)
+        return self.difference.value - half, self.difference.value + half
 
 
 def equivalence(values: pd.Series, reference: pd.Series, margin: float = MARGIN) -> Equivalence:

@@ -25,6 +25,7 @@ from repro.records import (
     read_export,
     read_record,
 )
+from repro.records.sharpness import read_sharpness
 
 # Columns of ``Evidence.runs`` that hold numbers; an absent one is NaN. Accuracies are fractions, sizes bytes.
 NUMBERS = (
@@ -32,15 +33,15 @@ NUMBERS = (
     "best_test_accuracy", "best_test_epoch", "best_epoch_train_accuracy", "best_epoch_levels_min",
     "final_test_accuracy", "final_train_accuracy", "validated_test_accuracy", "validated_epoch",
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
-    "paper_compression", "packed_compression", "wall_seconds", "train_images_per_second",
+    "paper_compression", "packed_compression", "wall_seconds", "shared_seconds", "train_images_per_second",
     "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
     "weight_bits", "final_levels_min", "final_levels_max",
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
          "quantizer")  # fmt: skip
-# The same of ``export.json``, where there is one.
-EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads")
+# The same of ``export.json`` and ``sharpness.json``, where there are such.
+EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads", "sharpness")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
 # One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
 WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
@@ -85,7 +86,8 @@ def load_run(path: Path, results: Path) -> LoadedRun:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = path.parent.relative_to(results).as_posix()
         export = read_export(path.parent, record.spec_hash, record.seed)
-        row = {**_run_row(record, folder, epochs, layers), **_export_row(export)}
+        sharpness = {"sharpness": read_sharpness(path.parent, record.spec_hash, record.seed)}
+        row = {**_run_row(record, folder, epochs, layers), **_export_row(export), **sharpness}
         weights = _weight_rows(record)
     except KeyError as error:
         raise RecordError(f"{path}: lacks {error}; see results/README.md") from None
@@ -138,6 +140,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         **{name: size[name] for name in ("fp32_bytes", "paper_bytes", "packed_bytes")},
         **{name: record.timing[name] for name in ("wall_seconds", "train_images_per_second")},
         **{name: record.compute[name] for name in ("forward_flops_per_image", "step_flops_per_image")},
+        "shared_seconds": (environment.get("shared") or {}).get("wall_seconds", 0.0),
         "torch_threads": environment.get("torch_threads"),
         "width": record.spec["model"]["width"],
         "bit_width": _quantization(record.spec).get("bit_width"),
@@ -198,12 +201,15 @@ def _trajectory(spec: Mapping[str, Any]) -> str:
     """Runs of one seed that have the same can be one training seen at several lengths, so they count as one.
 
     The number of epochs says where a run stops, a restart in place of the rising cosine where it turns off, and PTQ
-    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stays.
+    what is done with the weights; the length of the cosine in epochs, which sets the first rates, stands after the
+    dash: runs that differ in it alone are one training too, for as long as their figures are equal.
     """
     lengths = [value for name, value in spec["schedule"].items() if name in ("t_max", "period")]
     rest = {key: value for key, value in spec.items() if key not in ("epochs", "schedule", "ptq")}
     told = {key: value for key, value in rest.items() if value != _default(key)}
-    return hashlib.sha256(json.dumps([told, lengths], sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join(
+        hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:8] for part in (told, lengths)
+    )
 
 
 def _default(key: str) -> Any:

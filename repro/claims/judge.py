@@ -19,6 +19,8 @@ A claim of several readings is not refuted before all have run. With all of them
 counts, and its interval is corrected for the choice.
 """
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from repro.analysis import Evidence, deciding_scales, in_bf16, scale_order
@@ -46,6 +48,14 @@ from repro.units import UNITS
 ARITHMETIC, LOG, TEXT = "arithmetic", "authors' log", "paper's text"
 
 
+class Judged(NamedTuple):
+    """A claim with all that is known about it and its verdict."""
+
+    claim: Claim
+    findings: Findings
+    judgement: Judgement
+
+
 def judge_claims(evidence: Evidence) -> pd.DataFrame:
     """Every claim of the ledger with its verdict.
 
@@ -59,12 +69,15 @@ def judge_claims(evidence: Evidence) -> pd.DataFrame:
         ``verdict``, ``decided_by`` (see ``rules.Judgement``), ``reason``, ``beside`` (with runs in bfloat16, what is
         known of it against FP32). What there is not is empty.
     """
-    runs = Runs(evidence)
-    rows = []
-    for claim in load_claims():
-        findings = find(claim, runs)
-        rows.append(claim_row(evidence.config, claim, findings, judge(claim, findings)))
+    rows = [claim_row(evidence.config, *judged) for judged in judge_all(evidence)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def judge_all(evidence: Evidence) -> list[Judged]:
+    """The same with its figures as numbers: every claim, what is known of it, and its verdict."""
+    runs = Runs(evidence)
+    found = [(claim, find(claim, runs)) for claim in load_claims()]
+    return [Judged(claim, findings, judge(claim, findings)) for claim, findings in found]
 
 
 def verdict_counts(frame: pd.DataFrame) -> dict[str, int]:

@@ -18,7 +18,7 @@ from repro.paper import Printed, parse_printed, read_logs
 from repro.units import UNITS
 
 FOLDER = Path(__file__).parent / "data"
-TOLERANCES = "tolerances.yaml"
+TOLERANCES, HEADLINES = "tolerances.yaml", "headlines.yaml"
 FILES = ("front.yaml", "method.yaml", "results_cifar10.yaml", "results_cifar100.yaml", "results_rest.yaml",
          "discussion.yaml")  # fmt: skip
 NAMES = tuple(f.name for f in fields(Claim) if f.name not in ("section", "because"))

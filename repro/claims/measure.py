@@ -83,17 +83,17 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
         return None
     views = [side[seed] for side in sides for seed in values.index]
     diverged = sum(view.facts["status"] == DIVERGED for view in views)
-    data = [str(next(iter(side.values())).facts["data"]) for side in sides]
+    firsts = [next(iter(side.values())) for side in sides]
     spread = None
     if len(values) < OWN_SEEDS and not diverged:
-        arms = [(name, float(coefficient)) for name, (_, coefficient) in zip(data, reading.arms, strict=True)]
+        arms = [(view, float(coefficient)) for view, (_, coefficient) in zip(firsts, reading.arms, strict=True)]
         spread = runs.spread(claim.query, scale, arms, claim.device)
     return Measurement(
         values=tuple(float(value) * factor for value in values),
         spread=_in_unit(spread or own_spread(values), factor),
-        error=_binomial_error(claim, views[:: len(values)]) * factor,
+        error=_binomial_error(claim, firsts) * factor,
         scale=scale,
-        data=" and ".join(dict.fromkeys(data)),
+        data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
         runs=reading.describe(runs.evidence.config, scale),
         diverged=diverged,
     )

@@ -23,7 +23,7 @@ def claim_row(config: Config, claim: Claim, findings: Findings, judgement: Judge
         "place": claim.place,
         "statement": claim.statement,
         "kind": claim.kind,
-        "paper": _paper_text(claim),
+        "paper": paper_text(claim),
         "authors_log": claim.with_unit(claim.show(findings.log.low)) if findings.log else "",
         "measured": _measured_text(claim, fp32) if fp32 else "",
         "measured_bf16": _measured_text(claim, bf16) if bf16 else "",
@@ -35,7 +35,8 @@ def claim_row(config: Config, claim: Claim, findings: Findings, judgement: Judge
     }
 
 
-def _paper_text(claim: Claim) -> str:
+def paper_text(claim: Claim) -> str:
+    """What the paper has, in words; empty where it prints no value."""
     if claim.value is None:
         return ""
     ends = dict.fromkeys((claim.value.low, claim.value.high))

@@ -15,7 +15,8 @@ a band around a value is equivalence by two one-sided tests. s and ν are
 
 - the runs' own standard deviation and n - 1, from three seeds on;
 - with one or two seeds, the standard deviation pooled over all experiments of the scale and data set that have two
-  seeds or more (``repro.analysis.spread``), of the same figure; for a difference, of paired differences;
+  seeds or more (``repro.analysis.spread``), of the same figure; for a difference, of paired differences. Figures of
+  a whole run pool runs of one length. A training that serves several experiments counts once;
 - unknown where no experiment has two seeds. A run that diverged is in no pool and has none: only its own seeds count.
 
 The binomial error of the test images is shown beside accuracies and is part of no interval.

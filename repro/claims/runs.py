@@ -1,7 +1,7 @@
 """The records as views of runs, indexed once for all claims, and what is known of the spread between their seeds."""
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -55,16 +55,16 @@ class Runs:
         found = self._views.get((scale, experiment), {})
         return {seed: view for seed, view in found.items() if device in ("", view.facts["device"])}
 
-    def spread(self, query: Call, scale: str, arms: list[tuple[str, float]], device: str = "") -> Spread | None:
+    def spread(self, query: Call, scale: str, arms: Sequence[tuple[RunView, float]], device: str = "") -> Spread | None:
         """The pooled spread between seeds of a figure, or of a sum of arms with coefficients, such as a difference.
 
-        Arms of one data set whose coefficients add up to zero are paired within their seeds; what is left, and
-        what comes from other data sets, is taken as drawn apart.
+        Arms of one data set whose coefficients add up to zero are paired within their seeds; arms of different data
+        sets or lengths are taken as drawn apart.
 
         Args:
             query: The figure.
             scale: Scale of the runs.
-            arms: Data set and coefficient of each arm.
+            arms: A run of each arm, and its coefficient.
             device: Only runs on this device count; empty for any.
 
         Returns:
@@ -75,36 +75,60 @@ class Runs:
             return NO_SPREAD
         if function in OUTCOMES:
             return None
+        kinds: dict[tuple[str, int], list[float]] = {}
+        for view, coefficient in arms:
+            kinds.setdefault(_kind(query, view), []).append(coefficient)
         parts: list[Spread | None] = []
-        for data in dict.fromkeys(data for data, _ in arms):
-            coefficients = [coefficient for name, coefficient in arms if name == data]
+        for kind, coefficients in kinds.items():
             paired = len(coefficients) > 1 and sum(coefficients) == 0
-            figures = self._pool(query, scale, data, device)
+            figures = self._pool(query, scale, kind, device)
             one = paired_spread(figures) if paired else pooled_spread(figures)
             parts.append(one.times(sum(c * c for c in coefficients) ** 0.5) if one else None)
         return independent_sum(parts)
 
-    def _pool(self, query: Call, scale: str, data: str, device: str) -> pd.DataFrame:
+    def _pool(self, query: Call, scale: str, kind: tuple[str, int], device: str) -> pd.DataFrame:
         """One row a seed, one column a trajectory: of its experiments, the first with the most seeds."""
-        key = json.dumps([query.name, query.arguments, scale, data, device], sort_keys=True, default=list)
+        key = json.dumps([query.name, query.arguments, scale, kind, device], sort_keys=True, default=list)
         if key not in self._pools:
-            self._pools[key] = self._make_pool(query, scale, data, device)
+            self._pools[key] = self._make_pool(query, scale, kind, device)
         return self._pools[key]
 
-    def _make_pool(self, query: Call, scale: str, data: str, device: str) -> pd.DataFrame:
+    def _make_pool(self, query: Call, scale: str, kind: tuple[str, int], device: str) -> pd.DataFrame:
         chosen: dict[str, pd.Series] = {}
         for known_scale, experiment in self._views:
             views = {
                 seed: view
                 for seed, view in self.views(known_scale, experiment, device).items()
-                if known_scale == scale and view.facts["data"] == data and view.facts["status"] == COMPLETED
+                if known_scale == scale and _kind(query, view) == kind and view.facts["status"] == COMPLETED
             }
             figures = pd.Series({seed: ask(query, view) for seed, view in views.items()}, dtype=float).dropna()
             if len(figures):
                 trajectory = str(next(iter(views.values())).facts["trajectory"])
-                if trajectory not in chosen or len(figures) > len(chosen[trajectory]):
+                known = next((key for key in chosen if _are_one(trajectory, figures, key, chosen[key])), None)
+                if known is None or len(figures) > len(chosen[known]):
+                    chosen.pop(known or trajectory, None)
                     chosen[trajectory] = figures
         return pd.DataFrame(chosen)
+
+
+def _kind(query: Call, view: RunView) -> tuple[str, int]:
+    """What a run's figure has in common with those that it may be pooled with: the data set, and where it is read.
+
+    A query that names its epochs reads the same of runs of any length. One of the whole run does not: after 100 of the
+    paper's epochs the learning rate is zero, after 150 back at half its start, where single epochs scatter far more.
+    """
+    return str(view.facts["data"]), 0 if query.arguments else view.of
+
+
+def _are_one(trajectory: str, figures: pd.Series, other: str, others: pd.Series) -> bool:
+    """Whether two experiments are one training as far as a figure goes; see ``rows._trajectory``.
+
+    Epoch 1 of any schedule is the same: there, runs of one recipe have equal figures in a seed that both have.
+    """
+    if trajectory == other:
+        return True
+    recipe = trajectory.partition("-")[0] == other.partition("-")[0]
+    return recipe and bool((others.reindex(figures.index) == figures).any())
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,10 +4,15 @@ import textwrap
 
 import pandas as pd
 
-from repro.claims.judge import verdict_counts
+from repro.claims.judge import fact_counts, verdict_counts
 
 WIDTH = 110
 INDENT = "    "
+LEGEND = textwrap.fill(
+    "± is half the 90 % interval, two one-sided tests at 0.05, by which verdicts are given; df: degrees of freedom of "
+    "the spread between seeds; SE: binomial standard error of the test images, which decides nothing.",
+    WIDTH,
+)
 
 
 def format_claims(frame: pd.DataFrame) -> str:
@@ -22,14 +27,17 @@ def format_claims(frame: pd.DataFrame) -> str:
         for row in rows.to_dict("records"):
             lines += _claim_lines({str(key): str(value) for key, value in row.items()})
         lines.append("")
-    lines.append(f"{len(frame)} claims")
-    lines += [f"{count:5d}  {verdict}" for verdict, count in verdict_counts(frame).items()]
+    facts = fact_counts(frame)
+    lines.append(f"{len(frame)} claims of {frame['fact'].nunique()} facts (claims that stand or fall together are one)")
+    lines.append("claims  facts  verdict")
+    lines += [f"{count:6d}  {facts[verdict]:5d}  {verdict}" for verdict, count in verdict_counts(frame).items()]
+    lines.append(LEGEND)
     return "\n".join(lines) + "\n"
 
 
 def _claim_lines(row: dict[str, str]) -> list[str]:
     figures = {"paper": row["paper"], "authors' log": row["authors_log"], "measured": row["measured"],
-               "smaller scale": row["reduced"]}  # fmt: skip
+               "measured in bf16": row["measured_bf16"], "smaller scale": row["reduced"]}  # fmt: skip
     shown = " | ".join(f"{name} {text}" for name, text in figures.items() if text)
     first = f"[{row['verdict']}] {row['statement']} ({row['place']})"
     return [

@@ -1,6 +1,7 @@
 """From a finished run's folder to its real files, and what was measured of them."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
         ReproError: If the run or its weights are not there, or its method cannot be exported.
     """
     directory = run.directory(results)
-    record = _finished(run, results)
+    record = finished_record(run, results)
     about = dataclasses.asdict(record)
     model = load_trained(run, directory, record.data["classes"])
     data = recorded_data(about)
@@ -79,24 +80,44 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     Raises:
         ReproError: If its weights are not there, damaged, or of another model.
     """
+    state = trained_state(run, directory)
     path = directory / WEIGHTS_NAME
-    if not path.exists():
-        raise ReproError(f"{path}: no weights (a clone holds records alone); {_way_to_weights(run, directory)}")
     model = build_model(run.spec, classes)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         if run.spec["ptq"]["name"] == "none":
             model.load_state_dict(state)
         else:
             attach_stored(model, state, run.spec["ptq"]["bit_width"])
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ReproError(f"{path}: not the weights of this run's model ({reason}); train it again") from None
     model.to(memory_format=torch.channels_last)
     return model.eval()
 
 
-def _finished(run: Run, results: Path) -> Record:
+def trained_state(run: Run, directory: Path, name: str = WEIGHTS_NAME) -> Mapping[str, Tensor]:
+    """The weights that a finished run has kept under a name.
+
+    Raises:
+        ReproError: If they are not there, or damaged.
+    """
+    path = directory / name
+    if not path.exists():
+        raise ReproError(f"{path}: no weights (a clone holds records alone); {_way_to_weights(run, directory)}")
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        reason = str(error).splitlines()[0]
+        raise ReproError(f"{path}: not the weights of this run's model ({reason}); train it again") from None
+    return state
+
+
+def finished_record(run: Run, results: Path) -> Record:
+    """The record of a run that has ended.
+
+    Raises:
+        ReproError: If it has not.
+    """
     path = run.record_path(results)
     if not path.exists():
         raise ReproError(f"{path}: no such run yet; `{_train_command(run)}` trains it")

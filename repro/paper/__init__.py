@@ -1,6 +1,15 @@
 """What the paper printed, and what its author's published logs show. Data files, and readers for them."""
 
 from repro.paper.logs import authors_log, log_levels, log_summary
-from repro.paper.values import Printed, parse_printed, read_logs, read_table
+from repro.paper.values import Printed, parse_printed, read_logs, read_numbers, read_table
 
-__all__ = ["Printed", "authors_log", "log_levels", "log_summary", "parse_printed", "read_logs", "read_table"]
+__all__ = [
+    "Printed",
+    "authors_log",
+    "log_levels",
+    "log_summary",
+    "parse_printed",
+    "read_logs",
+    "read_numbers",
+    "read_table",
+]

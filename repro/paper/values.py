@@ -52,6 +52,12 @@ def read_table(name: str) -> Mapping[str, Any]:
     return table
 
 
+def read_numbers() -> Mapping[str, str]:
+    """Numbers of the paper's text that arithmetic starts from, as printed without separators, to their place."""
+    numbers: Mapping[str, str] = _read()["numbers"]
+    return numbers
+
+
 def read_logs() -> Mapping[str, Mapping[str, Any]]:
     """The author's logs by data set: file, the experiment that repeats the run, test images."""
     logs: Mapping[str, Mapping[str, Any]] = _read()["logs"]

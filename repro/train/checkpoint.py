@@ -1,6 +1,7 @@
 """Checkpoints: one file a run, replaced atomically, bound to the setting it was made in."""
 
 import io
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -15,16 +16,26 @@ from torch.utils._pytree import tree_map_only
 
 from repro.config.runs import WEIGHTS_NAME
 from repro.errors import ReproError
-from repro.records import CHECKPOINT_NAME, atomic_write
+from repro.records import CHECKPOINT_NAME, StorageError, atomic_write
+
+logger = logging.getLogger(__name__)
 
 
 class ResumeError(ReproError):
     """A checkpoint cannot be continued here without changing the run's numbers."""
 
 
+class UnfitError(Exception):
+    """A state on disk cannot be gone on from; says why, and what to do."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(reason)
+        self.advice = advice
+
+
 @dataclass
 class Checkpoint:
-    """Where a run stands.
+    """Where a run stands. A field that is added later has a default, so that older files load.
 
     Attributes:
         setting: What fixes the bits besides the spec: spec hash, seed, device type, threads.
@@ -36,6 +47,8 @@ class Checkpoint:
         started_at: When the run first started, ISO 8601.
         trained_on: Torch version and processor or GPU of every part of the run, each once: another one is
             allowed to go on, and may change the last bits.
+        shared: Where the first epochs came from, if another run trained them: ``from`` (its key), ``epochs`` and
+            their ``wall_seconds``, all counted above; empty otherwise.
     """
 
     setting: Mapping[str, Any]
@@ -46,14 +59,15 @@ class Checkpoint:
     wall_seconds: float = 0.0
     partial_seconds: float = 0.0
     trained_on: list[str] = field(default_factory=list)
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
-    def save(self, directory: Path) -> None:
-        """Replace the run's checkpoint atomically.
+    def save(self, path: Path) -> None:
+        """Replace the file atomically.
 
         Raises:
-            StorageError: If it cannot be written; the checkpoint before it still stands.
+            StorageError: If it cannot be written; what stood there before still stands.
         """
-        atomic_write(directory / CHECKPOINT_NAME, _to_bytes(vars(self)))
+        atomic_write(path, _to_bytes(vars(self)))
 
 
 class CheckpointWriter:
@@ -76,7 +90,16 @@ class CheckpointWriter:
             return
         self.wait()
         self._last = time.monotonic()
-        self._written = self._thread.submit(_host_copy(checkpoint).save, self._directory)
+        self._written = self._thread.submit(_host_copy(checkpoint).save, self._directory / CHECKPOINT_NAME)
+
+    def keep(self, snapshot: Checkpoint, path: Path) -> None:
+        """Copy a state and begin to write it elsewhere; where that fails, a warning says so.
+
+        Raises:
+            StorageError: If the checkpoint before this could not be written.
+        """
+        self.wait()
+        self._written = self._thread.submit(_save_or_warn, _host_copy(snapshot), path)
 
     def wait(self) -> None:
         """Return when everything is on disk.
@@ -99,6 +122,13 @@ def _host_copy(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(**copied)
 
 
+def _save_or_warn(snapshot: Checkpoint, path: Path) -> None:
+    try:
+        snapshot.save(path)
+    except StorageError as error:
+        logger.warning("%s. The run itself goes on.", error)
+
+
 def load_checkpoint(directory: Path, setting: Mapping[str, Any]) -> Checkpoint | None:
     """The run's checkpoint, or ``None`` where there is none.
 
@@ -109,17 +139,30 @@ def load_checkpoint(directory: Path, setting: Mapping[str, Any]) -> Checkpoint |
     if not path.exists():
         return None
     try:
+        return read_checkpoint(path, setting)
+    except UnfitError as error:
+        raise ResumeError(f"{path}: {error}; {error.advice}") from None
+
+
+def read_checkpoint(path: Path, setting: Mapping[str, Any]) -> Checkpoint:
+    """The state in a file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        UnfitError: If it is damaged, or made in another setting.
+    """
+    try:
         checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        raise ResumeError(f"{path}: damaged checkpoint ({type(error).__name__}); delete it to start over") from None
+        raise UnfitError(f"damaged ({type(error).__name__})", "delete it to start over") from None
     different = [key for key in setting if checkpoint.setting.get(key) != setting[key]]
     if different:
         was = ", ".join(f"{key} {checkpoint.setting.get(key)!r}" for key in different)
         now = ", ".join(f"{key} {setting[key]!r}" for key in different)
-        raise ResumeError(
-            f"{path}: made with {was}; this run has {now}, which would change its bits. "
-            "Go on with the former setting, or delete the checkpoint to start over."
-        )
+        reason = f"made with {was}; this run has {now}, which would change its bits"
+        raise UnfitError(reason, "go on with the former setting, or delete it to start over")
     return checkpoint
 
 

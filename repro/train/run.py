@@ -5,14 +5,14 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from repro.config import CORE_VERSION, Run
+from repro.config import CORE_VERSION, Plan, Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
@@ -36,6 +36,7 @@ from repro.train.device import choose_device, set_arithmetic
 from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
 from repro.train.outcome import judge, summarize
 from repro.train.progress import Progress, make_progress
+from repro.train.snapshots import Snapshots
 from repro.train.surroundings import describe_data, describe_place, load_data, now, session_environment
 from repro.train.trainer import Interrupted, Trainer
 
@@ -74,6 +75,7 @@ class Settings:
         progress: Where progress goes.
         checkpoint_seconds: An epoch's end is saved unless less time has passed since the last; a stop always is.
         compile: Compile the model with inductor, which changes the last bits; pays on a GPU at most.
+        plan: The runs of the scale, with which this one shares its first epochs; ``None`` shares none.
     """
 
     results: Path = Path("results")
@@ -86,6 +88,7 @@ class Settings:
     progress: Progress | None = None
     checkpoint_seconds: float = 10.0
     compile: bool = False
+    plan: Plan | None = None
 
 
 def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
@@ -164,8 +167,8 @@ class _Session:
         self.zero_rate_epoch = zero_rate_epoch(run.spec)
         if settings.compile:
             self.trainer.model.compile(dynamic=False)
-        self.checkpoint = self._resume()
         self.writer = CheckpointWriter(directory)
+        self.checkpoint = self._resume()
         self.checkpoint.trained_on = list(dict.fromkeys([*self.checkpoint.trained_on, describe_place(self.device)]))
         self.progress = settings.progress or make_progress()
         self.tracker: Tracker | None = None
@@ -199,10 +202,18 @@ class _Session:
         }
         if self.device.type == "cpu":  # on a GPU the number of host threads changes no bit
             setting["threads"] = self.threads
+        common = {**setting, "spec_hash": None, "compiled": self.settings.compile}
+        self.snapshots = Snapshots(self.run, self.settings.plan, self.settings.results, common)
         checkpoint = load_checkpoint(self.directory, setting)
         if checkpoint is None:
-            return Checkpoint(setting=setting, started_at=now())
+            snapshot = self.snapshots.take()
+            if snapshot is None:
+                return Checkpoint(setting=setting, started_at=now())
+            checkpoint = replace(snapshot, setting=setting)
+            self.writer.save(checkpoint)  # its own from now on, whoever deletes the snapshot
+            write_progress(self.directory, checkpoint.epochs, checkpoint.layers)
         self.trainer.load_state(checkpoint.trainer)
+        self._keep_zero_rate_weights()
         return checkpoint
 
     def _train_epoch(self) -> Iterator[None]:
@@ -228,9 +239,9 @@ class _Session:
         state.layers += layer_rows(trainer.model, trainer.weight_clip.moved, self.epochs_done)
         state.wall_seconds += wall_seconds
         state.partial_seconds = 0.0
-        if self.epochs_done == self.zero_rate_epoch:  # before the checkpoint: a run that goes on from it has them
-            save_weights(self.directory, trainer.model, ZERO_RATE_WEIGHTS_NAME)
+        self._keep_zero_rate_weights()
         self._save(at_least_every=self.settings.checkpoint_seconds)
+        self.snapshots.keep(state, self.writer)
         write_progress(self.directory, state.epochs, state.layers)
         self.progress.epoch(row)
         self._track(row)
@@ -242,6 +253,10 @@ class _Session:
             if split is not None:
                 figures[f"{name}_loss"], figures[f"{name}_accuracy"] = self.trainer.evaluate(split)
         return figures
+
+    def _keep_zero_rate_weights(self) -> None:
+        if self.epochs_done == self.zero_rate_epoch and not self.trainer.steps_done:
+            save_weights(self.directory, self.trainer.model, ZERO_RATE_WEIGHTS_NAME)
 
     def _save(self, at_least_every: float = 0.0) -> None:
         self.checkpoint.trainer = self.trainer.state()
@@ -291,10 +306,12 @@ class _Session:
             environment={
                 **session_environment(self.device, self.threads, state.trained_on),
                 "compiled": self.settings.compile,
+                "shared": dict(state.shared) or None,
             },
         )
         self.writer.wait()
         save_weights(self.directory, self.trainer.model)
         write_record(self.directory, record, state.epochs, state.layers)
         delete_checkpoint(self.directory)
+        self.snapshots.delete_unneeded()
         return record

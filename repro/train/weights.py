@@ -43,7 +43,7 @@ def restore_weights(run: Run, settings: Settings) -> Path:
     with only_writer(run.directory(settings.results)):
         recorded = read_record(run.record_path(settings.results)).summary["final_test_accuracy"]
         untracked: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None  # noqa: E731
-        aside = replace(settings, results=settings.results / SIDE_FOLDER, track=untracked)
+        aside = replace(settings, results=settings.results / SIDE_FOLDER, track=untracked, plan=None)
         logger.info("%s: the record stands, its weights do not; training them again", run.experiment)
         now = train_run(run, aside).summary["final_test_accuracy"]
         if now != recorded:

@@ -2,11 +2,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from report_factory import CONFIG
 
-from repro.analysis import load_evidence
-from repro.config import Plan
+from repro.analysis import deciding_scales, in_bf16, load_evidence
+from repro.config import Plan, load_config
 from repro.records import EPOCHS_NAME
 
 
@@ -133,3 +135,27 @@ def test_importing_the_report_side_loads_no_training_library(module):
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+def test_fp32_goes_before_bfloat16_where_both_decide():
+    config = load_config(CONFIG)
+    assert deciding_scales(config) == ["paper", "paper_bf16"]
+    assert [name for name in config.scales if in_bf16(config, name)] == ["short", "paper_bf16"]
+    turned = replace(config, scales=dict(reversed(config.scales.items())))
+    assert deciding_scales(turned) == ["paper", "paper_bf16"]
+
+
+def test_runs_of_one_course_share_their_trajectory(factory):
+    """Shorter runs, other ends and PTQ of the same weights; not another schedule, precision, data or quantiser."""
+    names = ("main_cifar10", "ablation_full", "mobile_cifar10", "schedule_restarts_cifar10", "fp32_cifar10",
+             "ptq4_cifar10", "ptq4_zero_rate_cifar10", "schedule_one_cosine_cifar10", "schedule_cycles_50_cifar10",
+             "validated_main_cifar10", "main_cifar100", "bits3_cifar10")  # fmt: skip
+    for name in names:
+        factory.write(name, "paper")
+    factory.write("main_cifar10", "paper_bf16")
+    runs = load_evidence(factory.config, factory.results).runs
+    of = {(row["scale"], row["experiment"]): row["trajectory"] for row in runs.to_dict("records")}
+    one = [of["paper", name] for name in names]
+    assert len(set(one[:4])) == len(set(one[4:7])) == 1
+    assert len(set(one[3:5] + one[7:])) == 7
+    assert of["paper_bf16", "main_cifar10"] not in one

@@ -1,6 +1,7 @@
 """The data files: their schema, and that every name in them exists."""
 
 import copy
+import re
 import subprocess
 import sys
 
@@ -9,15 +10,16 @@ import yaml
 from report_factory import CONFIG
 
 from repro.claims import VERDICTS, ClaimsError, load_claims
-from repro.claims.ledger import FILES, FOLDER, TOLERANCES, parse_claims
+from repro.claims.ledger import FILES, FOLDER, HEADLINES, TOLERANCES, parse_claims
 from repro.config import load_config
-from repro.paper import read_table
+from repro.paper import read_numbers, read_table
 
 GOOD = {
     "id": "one", "place": "Table I", "statement": "something", "kind": "number", "value": "92.34", "unit": "%",
     "tolerance": "accuracy", "rule": "value", "query": {"name": "best_test_accuracy"}, "log": "cifar10",
     "experiments": ["main_cifar10"],
 }  # fmt: skip
+TABLES = [f"table{number}" for number in range(1, 8)]
 NAMED = {"accuracy": {"value": 0.5, "because": "a test"}}
 
 
@@ -37,12 +39,13 @@ def test_the_ledger_is_large_unique_and_complete():
         assert claim.place, claim.id
         assert claim.statement, claim.id
         assert claim.section, claim.id
-        assert bool(claim.rule) != bool(claim.untestable), claim.id
+        assert bool(claim.rule or claim.against) != bool(claim.untestable), claim.id
+        assert claim.fact, claim.id
         assert not claim.tolerance or claim.because, claim.id
 
 
 def test_every_data_file_is_read():
-    assert {path.name for path in FOLDER.glob("*.yaml")} == {*FILES, TOLERANCES}
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {*FILES, TOLERANCES, HEADLINES}
 
 
 def test_no_verdict_is_typed_in():
@@ -52,6 +55,36 @@ def test_no_verdict_is_typed_in():
         assert "verdict" not in keys
         values = [str(value) for entries in yaml.safe_load(text).values() for raw in entries for value in raw.values()]
         assert not set(VERDICTS) & set(values)
+
+
+def test_arithmetic_starts_from_what_the_paper_prints():
+    """Numbers of its tables and text, each with its place in values.yaml: no reading of ours, no answer typed in."""
+    printed = {text for name in TABLES for text in printed_texts(read_table(name))} | set(read_numbers())
+    labels = {row["label"] for row in read_table("table7")["rows"]}
+    for claim in load_claims():
+        for call in filter(None, (claim.arithmetic, claim.beside)):
+            for argument in call.arguments.values():
+                for figure in argument if isinstance(argument, list) else [argument]:
+                    assert str(figure) in printed | labels, (claim.id, figure)
+
+
+def printed_texts(node):
+    """Every value as printed, below the keys ``values`` of a table."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from value.values() if key == "values" else printed_texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from printed_texts(value)
+
+
+def test_what_the_paper_says_against_itself_names_the_place():
+    """A reading has a verdict of its own, never that of arithmetic, and says where the other words stand."""
+    read = [claim for claim in load_claims() if claim.against]
+    assert {"cpu_both_data_sets", "bitnet_bits"} <= {claim.id for claim in read}
+    for claim in read:
+        assert not claim.arithmetic, claim.id
+        assert re.search(r"section [IV]+|table [IV]+|equation \d|figure \d|reference \[\d", claim.against), claim.id
 
 
 def test_every_experiment_exists_or_is_one_that_the_tables_of_the_paper_ask_for():
@@ -84,8 +117,10 @@ def test_a_good_claim_is_read():
         (changed(query={"name": "test_accuracy_at"}), "query test_accuracy_at: lacks 'epoch'"),
         (changed(query={"name": "best_test_accuracy", "epoch": 1}), "unknown argument 'epoch'"),
         (changed(arithmetic={"name": "alchemy"}), "unknown arithmetic 'alchemy'"),
-        (changed(untestable="why not"), "either a rule or the reason"),
-        (changed(rule=None), "either a rule or the reason"),
+        (changed(untestable="why not"), "is either untestable or has a rule"),
+        (changed(rule=None), "needs a rule, other words of the paper against it, or the reason"),
+        (changed(less=["fp32_cifar10"]), "less names two experiments"),
+        (changed(beside={"name": "alchemy"}), "unknown beside 'alchemy'"),
         (changed(value=None), "a rule needs a value"),
         (changed(query=None), "a query goes with a log or experiments"),
         (changed(tolerance=None), "needs a tolerance"),

@@ -64,6 +64,10 @@ def test_the_registry_holds_every_experiment_of_the_paper(config: Config) -> Non
     assert plan.scale.seeds == (0, 1, 2)
 
 
+def test_scales_of_the_papers_length_decide(config: Config) -> None:
+    assert [name for name, scale in config.scales.items() if scale.decides] == ["paper_bf16", "paper"]
+
+
 def test_equal_specs_share_one_run(config: Config) -> None:
     plan = Plan(config, "paper")
     assert plan.run("schedule_as_run_cifar10", 0) == plan.run("main_cifar10", 0)

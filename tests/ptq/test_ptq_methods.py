@@ -59,7 +59,8 @@ def images() -> Tensor:
 
 def quantized(name: str, images: Tensor, bits: int = 4, spread: float = 0.0) -> nn.Module:
     model = trained(spread=spread)
-    options = {key: bits if key == "bit_width" else value for key, value in example_options(DECLARED[name]).items()}
+    declared = {key: option for key, option in DECLARED[name].items() if key != "source"}  # whose weights, not how
+    options = {key: bits if key == "bit_width" else value for key, value in example_options(declared).items()}
     quantize_model(model, name, images, **options)
     return model
 

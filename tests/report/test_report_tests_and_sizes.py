@@ -138,6 +138,16 @@ def test_the_papers_time_needs_what_arithmetic_says():
     assert demand["flops_per_second"] / 1e9 == pytest.approx(565.7, abs=0.1)
 
 
+def test_seconds_of_shared_epochs_count_once(factory):
+    factory.write("main_cifar10")
+    path = factory.write("ablation_full") / "record.json"
+    record = json.loads(path.read_text())
+    record["environment"]["shared"] = {"from": "quick/f107ce23/seed0", "epochs": 8, "wall_seconds": 40.0}
+    path.write_text(json.dumps(record))
+    hours = pick(factory, "cost", "a CPU, fp32, width 0.25", "wall_seconds")
+    assert hours.value == pytest.approx((60 + 60 - 40) / 3600)
+
+
 def test_cost_is_rate_times_flops_each_run_once(factory):
     factory.write("main_cifar10")  # serves two experiments
     factory.write("fp32_cifar10")

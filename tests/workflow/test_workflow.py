@@ -49,6 +49,9 @@ def test_everything_ran(smoke_project: Path) -> None:
     for experiment in plan.config.experiments.values():
         assert experiment.name in page
     assert (smoke_project / "mlflow.db").exists()
+    ablation = read_record(plan.run("ablation_full", 0).record_path(smoke_project / "results"))
+    assert ablation.environment["shared"]["epochs"] == 2, "the main run came first"
+    assert not list(smoke_project.glob("results/**/.*snapshot*"))
     assert f"{len(records)} added" in (smoke_project / "results" / ".mlflow-smoke.txt").read_text()
 
 

@@ -47,7 +47,7 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
                 **{state.replace(" ", "_"): int((planned["status"] == state).sum()) for state in STATES},
                 "seeds": " ".join(str(seed) for seed in sorted(found["seed"].unique())),
                 "data": " ".join(sorted(found["data"].unique())),
-                "hours": round(float(runs["wall_seconds"].sum()) / 3600, 3),
+                "hours": round(float((runs["wall_seconds"] - runs["shared_seconds"]).sum()) / 3600, 3),
                 "machines": "; ".join(f"{name} ({count})" for name, count in runs["platform"].value_counts().items()),
                 "about": evidence.config.scales[scale].description,
             }

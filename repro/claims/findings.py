@@ -1,0 +1,212 @@
+"""What was found, in few words: counts, headline findings, and the README's part, all from the ledger."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from repro.analysis import Evidence, deciding_scales, in_bf16
+from repro.claims.claim import Measured
+from repro.claims.combine import shown
+from repro.claims.judge import ARITHMETIC, Judged, judge_all
+from repro.claims.ledger import FOLDER, HEADLINES
+from repro.claims.row import paper_text
+from repro.claims.rules import (
+    AGAINST_ARITHMETIC,
+    AGAINST_ITSELF,
+    AGAINST_LOG,
+    NOT_MEASURED,
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    REPRODUCED,
+    VERDICTS,
+    WITHIN_NOISE,
+)
+
+FULL_LENGTH = 100  # epochs of the paper's that make a run one of its length: its ablations have as many
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A finding of the first page.
+
+    Attributes:
+        title: What it is about.
+        sentence: What the paper says and what became of it, from the verdict of the first claim.
+        verdict: That verdict.
+        claims: Ids, the deciding one first.
+        others: Number of the other claims by verdict.
+    """
+
+    title: str
+    sentence: str
+    verdict: str
+    claims: tuple[str, ...]
+    others: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many claims, and how many facts they are, have a verdict; by arithmetic and by training apart.
+
+    Attributes:
+        claims: By verdict, in the order of ``VERDICTS``.
+        facts: The same of facts.
+        by_arithmetic: Claims that are reproduced by arithmetic on printed numbers, without a run.
+        by_training: Claims that are reproduced by runs.
+        total: All claims.
+        total_facts: All facts.
+    """
+
+    claims: Mapping[str, int]
+    facts: Mapping[str, int]
+    by_arithmetic: int
+    by_training: int
+    total: int
+    total_facts: int
+
+
+def count(judged: Sequence[Judged]) -> Counts:
+    """The counts of the first page."""
+    by = {verdict: [one for one in judged if one.judgement.verdict == verdict] for verdict in VERDICTS}
+    computed = sum(one.judgement.decided_by == ARITHMETIC for one in by[REPRODUCED])
+    return Counts(
+        claims={verdict: len(found) for verdict, found in by.items()},
+        facts={verdict: len({one.claim.fact for one in found}) for verdict, found in by.items()},
+        by_arithmetic=computed,
+        by_training=len(by[REPRODUCED]) - computed,
+        total=len(judged),
+        total_facts=len({one.claim.fact for one in judged}),
+    )
+
+
+def headlines(judged: Sequence[Judged]) -> list[Headline]:
+    """The findings of the first page, in the order of ``headlines.yaml``."""
+    known = {one.claim.id: one for one in judged}
+    raw: list[dict[str, Any]] = yaml.safe_load((FOLDER / HEADLINES).read_text(encoding="utf-8"))
+    found = []
+    for entry in raw:
+        first, *others = (known[name] for name in entry["claims"])
+        found.append(
+            Headline(
+                title=entry["title"],
+                sentence=f"{first.claim.statement}: {outcome(first)}.",
+                verdict=first.judgement.verdict,
+                claims=tuple(entry["claims"]),
+                others=Counter(one.judgement.verdict for one in others),
+            )
+        )
+    return found
+
+
+def outcome(judged: Judged) -> str:
+    """What became of a claim, in words and with the figure that decided."""
+    claim, findings, judgement = judged
+    deciding = next((one for one in findings.measured if one.scale == judgement.decided_by), None)
+    figure = figure_text(judged, deciding) if deciding else ""
+    if judgement.verdict == AGAINST_LOG and findings.log:
+        log = claim.with_unit(claim.show(findings.log.low))
+        return f"the authors' own log has {log} where the paper has {paper_text(claim)}"
+    if judgement.verdict == NOT_MEASURED:
+        beside = figure_text(judged, findings.reduced) if findings.reduced else ""
+        return "not measured at the paper's length yet" + (f"; {beside}" if beside else "")
+    return {
+        REPRODUCED: f"holds, {figure}" if figure else "holds by arithmetic on the printed numbers",
+        WITHIN_NOISE: f"still open within noise, {figure}",
+        NOT_REPRODUCED: f"does not hold, {figure}",
+        AGAINST_ARITHMETIC: "contradicted by arithmetic on the printed numbers"
+        + (f", {findings.arithmetic.how}" if findings.arithmetic else ""),
+        AGAINST_ITSELF: f"contradicted by the paper itself, {claim.against}",
+        NOT_TESTABLE: "cannot be tested here",
+    }[judgement.verdict]
+
+
+def figure_text(judged: Judged, measured: Measured) -> str:
+    """A measured figure with its interval, seeds and scale."""
+    claim, found = judged.claim, shown(judged.claim, measured)
+    interval = found.interval()
+    half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
+    return f"{claim.with_unit(claim.show(found.mean) + half)} (n = {len(found.values)}) at scale {measured.scale}"
+
+
+def length_warning(evidence: Evidence) -> str:
+    """What is missing at the paper's length; empty once the main run and its unquantised twin have finished there."""
+    config = evidence.config
+    wanted = ("main_cifar10", "fp32_cifar10")
+    scales = deciding_scales(config)
+    if any(all(len(evidence.select(scale, name)) for name in wanted) for scale in scales):
+        return ""
+    runs = evidence.runs[evidence.runs["scale"].isin(scales)].drop_duplicates("run")
+    long = int((runs["epochs"] >= FULL_LENGTH).sum())
+    short = len(runs) - long
+    found = f"{long} run{'s' if long != 1 else ''} of its full length"
+    if short:
+        found += f" and {short} of fewer than {FULL_LENGTH} epochs"
+    return (
+        f"The paper's length has {found} so far, and not both of the main run and its unquantised twin: nothing here "
+        "confirms or refutes its main result."
+    )
+
+
+def readme_findings(evidence: Evidence, judged: Sequence[Judged] | None = None) -> str:
+    """The README's part between its markers, as Markdown.
+
+    Args:
+        evidence: The records.
+        judged: What ``judge_all`` gives for them, where it is at hand.
+    """
+    judged = judge_all(evidence) if judged is None else judged
+    lines = [_counts_paragraph(count(judged)), ""]
+    warning = length_warning(evidence)
+    lines += [f"**{warning}**", ""] if warning else []
+    for one in headlines(judged):
+        others = ", ".join(f"{number} {verdict}" for verdict, number in one.others.items())
+        lines.append(f"- **{one.title}.** {one.sentence}" + (f" Beside it: {others}." if others else ""))
+    table = _table(evidence)
+    if table:
+        lines += ["", "Test accuracy on real CIFAR so far, in per cent, mean over seeds (`results/`):", "", *table]
+    return "\n".join(lines) + "\n"
+
+
+def _counts_paragraph(counts: Counts) -> str:
+    def part(verdict: str) -> str:
+        claims, facts = counts.claims[verdict], counts.facts[verdict]
+        return f"{claims} ({facts} fact{'s' if facts != 1 else ''})"
+
+    return (
+        f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts, the author's own "
+        f"published log contradicts **{part(AGAINST_LOG)}**, arithmetic on the printed numbers "
+        f"{part(AGAINST_ARITHMETIC)} and other words of the paper itself {part(AGAINST_ITSELF)}, before anything is "
+        f"trained. {counts.by_arithmetic} hold by arithmetic on printed numbers and {counts.by_training} by training "
+        f"here; {counts.claims[NOT_REPRODUCED]} are not reproduced, {counts.claims[WITHIN_NOISE]} lie within noise, "
+        f"{counts.claims[NOT_MEASURED]} wait for runs at the paper's length or for more seeds, and "
+        f"{counts.claims[NOT_TESTABLE]} cannot be tested here."
+    )
+
+
+# Experiments of the README's table, each read at its strongest scale on real CIFAR.
+HIGHLIGHTS = (
+    "main_cifar10", "fp32_cifar10", "fp32_sgd_cifar10", "ablation_full", "ablation_no_weight_clip",
+    "ablation_no_gradient_clip", "ablation_standard_adamw", "qat8_cifar10", "dorefa_w4_cifar10", "ptq4_cifar10",
+    "ptq4_mse_cifar10", "mobile_cifar10", "main_cifar100", "fp32_cifar100",
+)  # fmt: skip
+
+
+def _table(evidence: Evidence) -> list[str]:
+    rows = []
+    for experiment in HIGHLIGHTS:
+        scales = [scale for scale in evidence.scales_with([experiment]) if len(evidence.select(scale, experiment))]
+        real = [scale for scale in scales if evidence.select(scale, experiment)["data"].str.startswith("cifar").all()]
+        if real:
+            rows.append(_row(evidence, real[0], experiment))
+    head = ["| run | scale | epochs | seeds | best epoch | last epoch |", "|---|---|---|---|---|---|"]
+    return [*head, *rows] if rows else []
+
+
+def _row(evidence: Evidence, scale: str, experiment: str) -> str:
+    runs, title = evidence.select(scale, experiment), evidence.config.experiments[experiment].title
+    name = title.replace("FP32", "unquantised (bf16)") if in_bf16(evidence.config, scale) else title
+    figures = [f"{100 * runs[column].mean():.2f}" for column in ("best_test_accuracy", "final_test_accuracy")]
+    return f"| {name} | `{scale}` | {int(runs['epochs'].max())} | {len(runs)} | {' | '.join(figures)} |"
