@@ -7,17 +7,14 @@ from functools import cached_property
 import pandas as pd
 
 from repro.analysis import Evidence
-from repro.claims import judge_claims, verdict_counts
-from repro.claims.judge import fact_counts
+from repro.claims import verdict_counts
+from repro.claims.findings import Headline, headlines, length_warning, readme_findings
+from repro.claims.judge import Judged, fact_counts, judge_all
+from repro.claims.row import COLUMNS, claim_row
 from repro.report.vocabulary import verdict_tone
 
 SETTLED = "contradicted"  # start of the verdicts that need no run
-# The first page's headline findings, by claim; each stands with the verdict that the ledger computes.
-HEADLINES = (
-    "parity", "cifar10_best", "cifar100_best", "warm_restarts_cifar10", "cifar10_stable_after_100",
-    "unique_values_cifar10", "ablation_largest", "table5_own_run", "training_time",
-)  # fmt: skip
-SHOWN_HEADLINES = 8
+MOST_HEADLINES = 8
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,6 @@ class Claim:
         return verdict_tone(self.verdict)
 
     @property
-    def figures(self) -> str:
-        """What it is compared with, such as ``paper 15 levels, authors' log 12 levels``."""
-        decided = self.texts["measured"] or self.texts["measured_bf16"]
-        texts = {"paper": self.texts["paper"], "authors' log": self.texts["authors_log"], "measured": decided}
-        return ", ".join(f"{title} {text}" for title, text in texts.items() if text)
-
-    @property
     def measured(self) -> str:
         """Our figure from the strongest scale that has one."""
         names = ("measured", "measured_bf16", "reduced")
@@ -61,9 +51,13 @@ class Ledger:
     """All judged claims.
 
     Attributes:
-        frame: What ``repro.claims.judge_claims`` returns.
+        evidence: The records that they were judged by.
+        judged: Each claim with what is known of it and its verdict.
+        frame: The same as text, a row a claim.
     """
 
+    evidence: Evidence
+    judged: Sequence[Judged]
     frame: pd.DataFrame
 
     @cached_property
@@ -102,12 +96,22 @@ class Ledger:
         return sum(count for verdict, count in self.counts.items() if verdict.startswith(SETTLED))
 
     @property
-    def headlines(self) -> Sequence[Claim]:
-        """The headline findings."""
-        found = {claim.name: claim for claim in self.claims}
-        return [found[name] for name in HEADLINES if name in found][:SHOWN_HEADLINES]
+    def headlines(self) -> Sequence[tuple[Headline, str]]:
+        """The headline findings, each with its tone."""
+        return [(one, verdict_tone(one.verdict)) for one in headlines(self.judged)[:MOST_HEADLINES]]
+
+    @property
+    def readme(self) -> str:
+        """What the README says of the findings."""
+        return readme_findings(self.evidence, self.judged)
+
+    @property
+    def warning(self) -> str:
+        """What is missing at the paper's length."""
+        return length_warning(self.evidence)
 
 
 def read_ledger(evidence: Evidence) -> Ledger:
     """Judge every claim by the records."""
-    return Ledger(judge_claims(evidence))
+    judged = judge_all(evidence)
+    return Ledger(evidence, judged, pd.DataFrame([claim_row(evidence.config, *one) for one in judged], columns=COLUMNS))

@@ -25,8 +25,8 @@ def report_markdown(report: Report) -> str:
         "## Verdicts",
         text.markdown_table(("verdict", "claims"), report.ledger.counted),
         "## Headline findings",
-        "\n".join(f"{place}. {claim.texts['statement']}: **{claim.verdict}** ({claim.figures})"
-                  for place, claim in enumerate(report.ledger.headlines, 1)),
+        "\n".join(f"{place}. **{one.title}**, {one.verdict}. {one.sentence}"
+                  for place, (one, _) in enumerate(report.ledger.headlines, 1)),
         "Every claim: [CSV](tables/claims.csv). In prose: [FINDINGS.md](../docs/FINDINGS.md).",
         "## What has been run",
         "\n".join(f"- **{each.scale}** ({'decides' if each.decides else 'decides nothing'}): {each.done} of "

@@ -60,9 +60,8 @@ def readme_with(report: Report, readme: str) -> str:
         raise ReproError(f"{README}: needs the lines {start!r} and {end!r}, once each, around its findings")
     body = "\n\n".join([
         f"**{report.story.headline}**",
-        _answers(report),
         f"![{_alt(report)}](report/example/statements.png)",
-        _headlines(report),
+        report.ledger.readme.strip(),
         f"Each verdict with its evidence: the [demo page]({DEMO}) (save it and open it in a browser), "
         f"[{FINDINGS}]({FINDINGS}), or `python -m repro report`.",
     ])  # fmt: skip
@@ -94,11 +93,6 @@ def findings_markdown(report: Report) -> str:
 
 def _answers(report: Report) -> str:
     return markdown_table(("question", "answer"), report.story.answers.items())
-
-
-def _headlines(report: Report) -> str:
-    return "\n".join(f"- {claim.texts['statement']}: **{claim.verdict}** ({claim.figures})"
-                     for claim in report.ledger.headlines)  # fmt: skip
 
 
 def _claim(claim: Claim) -> str:

@@ -117,7 +117,8 @@ COST = Table(
         _reached("flops_per_second", "GFLOP/s", "GFLOP/s", lambda runs: float(_rates(runs).median())),
         Column("range", "lowest to highest", MEASURED, _range, aside=True),
         _reached("paper_hours", "hours for 110 epochs", "h", lambda runs: paper_hours(runs) * SECONDS_AN_HOUR),
-        _reached("wall_seconds", "hours run", "h", lambda runs: float((runs["wall_seconds"] - runs["shared_seconds"]).sum())),
+        _reached("wall_seconds", "hours run", "h",
+                 lambda runs: float((runs["wall_seconds"] - runs["shared_seconds"]).sum())),  # shared epochs count once
     ),
     lambda view: view.config.experiments,
 )  # fmt: skip
