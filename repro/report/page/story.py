@@ -69,14 +69,14 @@ def tell(records: Records, ledger: Ledger) -> Story:
             "What was measured?": _measured(records),
             "Does parity hold?": " ".join(_parity(records)),
             "Which component matters?": _ablation(records),
-            "What is missing?": _missing(progress),
+            "What is missing?": " ".join(filter(None, (ledger.warning, _missing(progress)))),
         },
-        warnings=list(_warnings(records, ledger)),
+        warnings=list(_warnings(records)),
         progress=progress,
     )
 
 
-def _warnings(records: Records, ledger: Ledger) -> Iterator[str]:
+def _warnings(records: Records) -> Iterator[str]:
     config, evidence = records.config, records.evidence
     if evidence.runs.empty:
         about = config.scales[config.scale].description
@@ -84,8 +84,6 @@ def _warnings(records: Records, ledger: Ledger) -> Iterator[str]:
     elif all(is_digits(config, scale) for scale in records.scales):
         names = ", ".join(map(data_label, sorted(evidence.runs["data"].unique())))
         yield f"All there is so far are runs on {names}: they test the machinery and say nothing of the paper."
-    elif ledger.warning:
-        yield ledger.warning
     if aside := set_aside(evidence):
         yield aside
 
