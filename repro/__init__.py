@@ -1,3 +1,3 @@
-"""Reproduction and ablation suite for "True 4-Bit Quantized CNN Training on CPU" (arXiv 2603.13931)."""
+"""Reproduction suite for "True 4-Bit Quantized Convolutional Neural Network Training on CPU", arXiv 2603.13931."""
 
 __version__ = "0.1.0"

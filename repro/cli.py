@@ -22,6 +22,7 @@ COMMANDS = (
     "weights",
     "track",
     "report",
+    "refresh",
     "claims",
     "data",
 )

@@ -1,6 +1,5 @@
 """Tables, figures and the page, from records alone. Imports neither torch nor mlflow."""
 
-from repro.report.page import build_report
-from repro.report.registry import FIGURES, TABLES
+from repro.report.page.build import build_report
 
-__all__ = ["FIGURES", "TABLES", "build_report"]
+__all__ = ["build_report"]

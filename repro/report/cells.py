@@ -1,50 +1,107 @@
-"""The cells of a table: one row a number, with everything a reader needs to trace it.
+"""The cells of a table: a number with all that a reader needs to trace it. Text is made of it only when it is shown."""
 
-Every comparison table is built from these and shown by ``repro.report.present``; its CSV is this frame.
-"""
-
+import dataclasses
 import math
-from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from repro.analysis import Estimate, Evidence, estimate, paired_difference
+from repro.analysis import Estimate, estimate, paired_difference
 from repro.paper import parse_printed
 from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
-from repro.report.labels import twin
+from repro.report.view import View
+from repro.report.vocabulary import DERIVED, EXACT, LOG, OURS, PAPER, VALIDATED, twin
 from repro.units import UNITS
 
-NOT_RUN = "not run"
-NONE = "none"
-PAPER, LOG, OURS = "paper", "authors' log", "ours"
-
-WHOLE = ("epoch", "levels")  # counts, shown without decimals unless a mean over seeds has some
-
-# Where a cell stands (scale to column), what it is, its value in ``unit``, and where it comes from.
-CELL_COLUMNS = (
-    "scale", "row", "group", "column", "source", "status", "value", "low", "high", "standard_error", "n", "unit",
-    "digits", "experiment", "measure", "data", "seeds", "epochs", "diverged", "place", "note",
-)  # fmt: skip
-BEST, LAST, VALIDATED = "best_test_accuracy", "final_test_accuracy", "validated_test_accuracy"
-
-Cell = dict[str, Any]
+NOT_RUN, NONE = "not run", "none"
+NAN = math.nan
 
 
-def cell_frame(cells: Iterable[Cell]) -> pd.DataFrame:
-    """Cells as a frame with all of ``CELL_COLUMNS``; what a cell does not say is empty."""
-    return pd.DataFrame(list(cells), columns=CELL_COLUMNS)
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a table, or words.
+
+    Attributes:
+        source: Where it comes from: paper, authors' log, ours, ...; ``ours`` is what a record's own files hold.
+        status: ``completed``, ``diverged`` (at least one run), ``not run``, or ``none``: there is nothing to show.
+        unit: A key of ``UNITS``.
+        value: The figure in that unit; NaN for a range or for words.
+        low: Lower end of the 95 % interval over seeds, or of a range.
+        high: Upper end.
+        standard_error: Binomial standard error of the test set, with one seed.
+        n: Seeds; 0 where they do not apply.
+        digits: Decimals shown.
+        text: Words in place of a figure.
+        experiment: Experiment behind it.
+        measure: What of its records; ``a - b`` is the difference to experiment ``b``.
+        data: Data sets of the runs.
+        seeds: Their seeds.
+        epochs: Their epochs.
+        diverged: How many of them diverged.
+        place: Where the paper says it.
+    """
+
+    source: str
+    status: str = NONE
+    unit: str = "text"
+    value: float = NAN
+    low: float = NAN
+    high: float = NAN
+    standard_error: float = NAN
+    n: int = 0
+    digits: int = 0
+    text: str = ""
+    experiment: str = ""
+    measure: str = ""
+    data: str = ""
+    seeds: tuple[int, ...] = ()
+    epochs: int = 0
+    diverged: int = 0
+    place: str = ""
+
+    @property
+    def key(self) -> float:
+        """What it sorts by: the value, or a range's lower end; NaN for words."""
+        return self.low if math.isnan(self.value) else self.value
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything but a gap."""
+        return self.status in (COMPLETED, DIVERGED)
+
+    def at(self, figure: Estimate) -> "Cell":
+        """The same cell with an estimate in the units of records; what is exact has no interval."""
+        factor, digits = UNITS[self.unit]
+        low, high = (NAN, NAN) if self.unit in EXACT else (figure.low * factor, figure.high * factor)
+        return replace(
+            self, value=figure.value * factor, low=low, high=high, n=figure.n,
+            standard_error=figure.standard_error * factor, digits=self.digits or digits,
+        )  # fmt: skip
+
+    def of(self, runs: pd.DataFrame) -> "Cell":
+        """The same cell with data, seeds, epochs and outcome of the runs behind it; rows of ``Evidence.select``."""
+        if runs.empty:
+            return replace(self, status=NOT_RUN)
+        diverged = int((runs["status"] == DIVERGED).sum())
+        return replace(
+            self, status=DIVERGED if diverged else COMPLETED, diverged=diverged, n=len(runs),
+            data=" ".join(dict.fromkeys(runs["data"])), seeds=tuple(int(seed) for seed in runs.index),
+            epochs=int(runs["epochs"].max()),
+        )  # fmt: skip
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 
 
 def paper_cell(printed: str | None, unit: str, place: str = "") -> Cell:
-    """A value as the paper prints it, a single number or a range; none where ``printed`` is ``None``."""
+    """A value as the paper prints it, a single number or a range; nothing where ``printed`` is ``None``."""
     if printed is None:
-        return {"source": PAPER, "status": NONE, "unit": unit}
+        return Cell(PAPER, unit=unit)
     number = parse_printed(printed)
-    cell: Cell = {"source": PAPER, "status": COMPLETED, "unit": unit, "digits": number.digits, "place": place}
+    cell = Cell(PAPER, COMPLETED, unit, digits=number.digits, place=place)
     if number.low == number.high:
-        return {**cell, "value": number.low}
-    return {**cell, "low": number.low, "high": number.high}
+        return replace(cell, value=number.low)
+    return replace(cell, low=number.low, high=number.high)
 
 
 def log_cell(value: float | None, unit: str, test_images: int | None = None) -> Cell:
@@ -55,82 +112,48 @@ def log_cell(value: float | None, unit: str, test_images: int | None = None) -> 
         unit: Unit of the table.
         test_images: Given for test accuracies, whose binomial standard error is then shown.
     """
-    if value is None:
-        return {"source": LOG, "status": NONE, "unit": unit}
-    return {"source": LOG, "status": COMPLETED, **in_unit(estimate([value], test_images), unit)}
+    return Cell(LOG, unit=unit) if value is None else Cell(LOG, COMPLETED, unit).at(estimate([value], test_images))
 
 
-def in_unit(figure: Estimate, unit: str) -> Cell:
-    """An estimate in the units of records as fields of a cell."""
-    factor, digits = UNITS[unit]
-    return {
-        "value": figure.value * factor,
-        "low": figure.low * factor,
-        "high": figure.high * factor,
-        "standard_error": figure.standard_error * factor,
-        "n": figure.n,
-        "unit": unit,
-        "digits": digits,
-    }
-
-
-def our_cell(evidence: Evidence, scale: str, experiment: str | None, measure: str, unit: str) -> Cell:
+def our_cell(view: View, experiment: str | None, measure: str, unit: str) -> Cell:
     """A measured figure over the seeds at hand.
 
     Args:
-        evidence: The records.
-        scale: Scale of the runs.
+        view: The records of a scale.
         experiment: Its name; ``None`` or an unknown name is "not run".
         measure: A column of ``Evidence.runs``. The accuracy chosen on validation is the twin experiment's.
         unit: Unit of the table.
     """
     if experiment is not None and measure == VALIDATED:
         experiment = twin(experiment)
-        if experiment not in evidence.config.experiments:
-            return {"source": OURS, "status": NONE, "unit": unit, "measure": measure, "note": "no twin run"}
-    about: Cell = {"source": OURS, "experiment": experiment, "measure": measure, "unit": unit}
-    runs = evidence.select(scale, experiment or "")
+        if experiment not in view.config.experiments:
+            return Cell(OURS, unit=unit, measure=measure)
+    about = Cell(OURS, unit=unit, experiment=experiment or "", measure=measure)
+    runs = view.runs(experiment)
     if measure in EXPORT_NUMBERS:
         runs = runs[runs[measure].notna()]  # of the seeds that were exported
     if runs.empty:
-        return {**about, "status": NOT_RUN, "n": 0}
+        return about.of(runs)
     trials = float(runs["test_images"].min()) if measure.endswith("test_accuracy") else None
-    return {**about, **run_fields(runs), **in_unit(estimate(runs[measure], trials), unit)}
+    return about.of(runs).at(estimate(runs[measure], trials))
 
 
-def our_difference(
-    evidence: Evidence, scale: str, experiment: str | None, reference: str, measure: str, unit: str
-) -> Cell:
+def our_difference(view: View, experiment: str | None, reference: str | None, measure: str, unit: str) -> Cell:
     """A measured difference over the seeds that both experiments have: ``points`` or, reversed, a ``gap``."""
-    about: Cell = {"source": OURS, "experiment": experiment, "measure": f"{measure} - {reference}", "unit": unit}
-    if experiment == reference:
-        return {**about, "status": NONE}
-    runs, base = evidence.select(scale, experiment or ""), evidence.select(scale, reference)
+    about = Cell(OURS, unit=unit, experiment=experiment or "", measure=f"{measure} - {reference}")
+    if reference is None or experiment == reference:
+        return about
+    runs, base = view.runs(experiment), view.runs(reference)
     first, second = (base, runs) if unit == "gap" else (runs, base)
-    difference = paired_difference(first[measure], second[measure])
-    if not difference.n:
-        return {**about, "status": NOT_RUN, "n": 0}
     common = runs.loc[runs.index.intersection(base.index)]
-    return {**about, **run_fields(common), **in_unit(difference, unit)}
+    return about.of(common).at(paired_difference(first[measure], second[measure])) if len(common) else about.of(common)
 
 
-def run_fields(runs: pd.DataFrame) -> Cell:
-    """Data, seeds, epochs and outcome of the runs behind a cell; rows of ``Evidence.select``."""
-    diverged = int((runs["status"] == DIVERGED).sum())
-    return {
-        "status": DIVERGED if diverged else COMPLETED,
-        "diverged": diverged,
-        "data": " ".join(dict.fromkeys(runs["data"])),
-        "seeds": " ".join(str(seed) for seed in runs.index),
-        "epochs": int(runs["epochs"].max()),
-    }
-
-
-def text_cell(text: str, source: str = PAPER) -> Cell:
+def words(text: str, source: str = PAPER, place: str = "") -> Cell:
     """A cell of words."""
-    return {"source": source, "status": COMPLETED if text else NONE, "unit": "text", "note": text}
+    return Cell(source, COMPLETED if text else NONE, text=text, place=place)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a field of a cell holds a finite number."""
-    return isinstance(value, int | float) and math.isfinite(value)
+def computed(value: float, unit: str, source: str = DERIVED) -> Cell:
+    """A figure in the table's own unit that no seed spreads; nothing where it is not a number."""
+    return Cell(source, NONE if math.isnan(value) else COMPLETED, unit, value, digits=UNITS[unit][1])

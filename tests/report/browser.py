@@ -16,11 +16,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000",
+    "--enable-logging=stderr", "--v=0",
 )  # fmt: skip
 BROWSERS_OWN = (None, "not an origin")  # initiators of its own requests; a page on disk is the origin "null"
 # The page stands in a frame that reports to the outer page: a headless window cannot be as narrow as a phone.
-REPORT = "window.parent.postMessage(JSON.stringify({result}), '*')"
+REPORT = "Promise.resolve({result}).then((found) => window.parent.postMessage(JSON.stringify(found), '*'))"
 OUTER = (
     "<!DOCTYPE html><meta charset=utf-8><title>outer</title><script>addEventListener('message', (event) => "
     "{{ document.body.dataset.result = event.data; }});</script>"
@@ -55,13 +55,14 @@ def opener(folder: Path) -> Callable[..., Visit]:
     """A function that opens pages, each in a fresh profile below ``folder``."""
     browser = find_browser()
 
-    def visit(page: Path, script: str = "null", width: int = 1280) -> Visit:
+    def visit(page: Path, script: str = "null", width: int = 1280, *, waits: bool = False) -> Visit:
         """Open a page, evaluate a script at its end and report.
 
         Args:
             page: The HTML file.
             script: A JavaScript expression; what it returns must survive JSON.
             width: Width of the page in CSS pixels.
+            waits: Whether the script takes seconds.
         """
         text = page.read_text()
         probe = page.with_name(f"{page.stem}-probe.html")
@@ -69,9 +70,10 @@ def opener(folder: Path) -> Callable[..., Visit]:
         outer = page.with_name(f"{page.stem}-outer.html")
         outer.write_text(OUTER.format(page=probe.name, width=width))
         log = folder / "net-log.json"
-        command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}",
+        budget = f"--virtual-time-budget={60_000 if waits else 5000}"
+        command = [browser, *FLAGS, budget, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}",
                    f"--window-size={max(width, 500)},900", "--dump-dom", outer.as_uri()]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
         found = re.search(r'data-result="([^"]*)"', done.stdout)
         assert found, f"the script did not report; the browser said: {done.stderr[-2000:]}"
         console = re.findall(r":CONSOLE[:(]\d+\)?\] (.*)", done.stderr)

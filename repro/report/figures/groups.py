@@ -1,0 +1,174 @@
+"""A figure for every group of config.yaml that has none of its own, and accuracy against bit width."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+
+from repro.config import Config, Experiment
+from repro.paper import parse_printed, read_table
+from repro.report.cells import our_cell
+from repro.report.figures.plot import (
+    OURS_COLOR,
+    PAPER_MARK,
+    PLAIN_COLOR,
+    Drawing,
+    Mark,
+    Plot,
+    Series,
+    canvas,
+    cell_lines,
+    draw_dots,
+    legend_of,
+    nothing,
+    our_marks,
+)
+from repro.report.tables.columns import NOTHING, is_quantized, partner_of, row_titles
+from repro.report.tables.groups import find_group, group_title
+from repro.report.view import View
+from repro.report.vocabulary import BEST, LAST, data_label
+
+Rows = list[tuple[str, Series]]
+
+
+TITLES = {
+    "baselines": "Other quantisers, beside the paper's and none",
+    "formats": "Other weight formats, beside the paper's and none",
+    "ptq": "Quantised afterwards, beside trained at 4 bits and none",
+    "schedules": "Accuracy by schedule",
+}
+
+
+def group_plot(config: Config, group: str) -> Plot:
+    """The accuracies of a group's experiments, beside FP32 and the paper's method as lines."""
+    return Plot(
+        f"figure_{group}",
+        TITLES.get(group, f"{group_title(group)}: accuracy of each experiment"),
+        "Lines are the references after the last epoch. PTQ has one accuracy, that of the weights it quantises.",
+        "Dot plot of test accuracy, one line an experiment, with a line at FP32 and one at the paper's method.",
+        partial(_draw, group=group),
+        lambda view: [member.name for member in find_group(view.config, group).own],
+    )
+
+
+def _draw(view: View, group: str) -> Drawing:
+    """A panel a data set."""
+    found = find_group(view.config, group)
+    titles, marks = row_titles(view, found.own), our_marks(view)
+    panels: dict[str, Rows] = {}
+    for member in found.own:
+        if view.runs(member.name).empty:
+            continue
+        rules = (BEST, LAST) if member.settings.get("ptq", NOTHING) == NOTHING else (LAST,)  # PTQ has one accuracy
+        cells = [our_cell(view, member.name, rule, "%") for rule in rules]
+        panels.setdefault(cells[0].data, []).append(
+            (titles[member.name], dict(zip(marks[-len(cells) :], cells, strict=True)))
+        )
+    every = [row for rows in panels.values() for row in rows]
+    lines = [Line2D([], [], label=label, color=color, linewidth=1.1, linestyle=style)
+             for label, color, style in REFERENCES.values()]  # fmt: skip
+    heights = [(max(0.27 * len(rows), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
+               for data, rows in panels.items()]  # fmt: skip
+    figure, grid = canvas(heights or [(0.4, 0.4, 1)], left=1.85, legend=legend_of(every, lines))
+    data_lines = []
+    if not panels:
+        nothing(grid[0][0])
+    for [ax], (data, rows) in zip(grid, panels.items(), strict=False):
+        draw_dots(ax, rows, wrap=33)
+        ax.set_xlabel("test accuracy (%)" if len(panels) == 1 else f"test accuracy (%), {data_label(data)}")
+        _draw_references(ax, view, found.references, data)
+        data_lines += cell_lines(view, rows, data=data)
+    return Drawing(figure, pd.DataFrame(data_lines))
+
+
+REFERENCES: dict[bool, tuple[str, str, Any]] = {
+    False: ("unquantised, last epoch", PLAIN_COLOR, "--"),
+    True: ("4-bit, last epoch", OURS_COLOR, "-"),
+}
+
+
+def _draw_references(ax: Axes, view: View, references: Sequence[Experiment], data: str) -> None:
+    for member in references:
+        cell = our_cell(view, member.name, LAST, "%")
+        if cell.known and cell.data == data:
+            _, color, style = REFERENCES[is_quantized(member.settings)]
+            ax.axvline(cell.value, color=color, linestyle=style, linewidth=1.1, alpha=0.8, zorder=0.5)
+    ax.margins(x=0.08)
+
+
+MAIN_BITS, FP32_BITS = 4, 32
+
+
+def _widths(view: View) -> dict[int, str]:
+    """Experiments that differ from the main run in nothing but the bit width, by it; 32 is the unquantised one."""
+    main = view.config.experiments.get(read_table("table3")["datasets"]["cifar10"]["experiment"])
+    if main is None:
+        return {}
+
+    def rest(experiment: Experiment) -> tuple[bool, object, object]:
+        settings = {key: value for key, value in experiment.settings.items() if key != "quantizer"}
+        quantizer = experiment.settings["quantizer"]
+        return experiment.fixed_epochs, settings, {k: v for k, v in quantizer.items() if k != "bit_width"}
+
+    found = {
+        int(other.settings["quantizer"]["bit_width"]): other.name
+        for other in reversed(list(view.config.experiments.values()))
+        if "bit_width" in other.settings["quantizer"] and rest(other) == rest(main)
+    }
+    plain = partner_of(view.config, main)
+    return dict(sorted((found | {int(main.settings["quantizer"]["bit_width"]): main.name}).items())) | (
+        {FP32_BITS: plain} if plain else {}
+    )
+
+
+def _draw_widths(view: View) -> Drawing:
+    """Bit widths along, accuracy up; the paper's accuracy beside runs on its data alone."""
+    marks, rows = our_marks(view), []
+    for bits, name in _widths(view).items():
+        cells = [our_cell(view, name, rule, "%") for rule in (BEST, LAST)]
+        if cells[0].known:
+            rows.append((bits, name, dict(zip(marks, cells, strict=True))))
+    labelled: Rows = [("none" if bits == FP32_BITS else f"{bits} bits", series) for bits, _, series in rows]
+    beside = bool(rows) and rows[0][2][marks[0]].data == read_table("table2")["data"]
+    extra = [PAPER_MARK.handle] if beside else []
+    figure, [[ax]] = canvas([(1.7, 0.42, 1)], left=0.5, legend=legend_of(labelled, extra), columns=3)
+    if not rows:
+        nothing(ax)
+        return Drawing(figure, pd.DataFrame(cell_lines(view, [])))
+    for place, (_, series) in enumerate(labelled):
+        for shift, mark in zip((-0.07, 0.07), marks, strict=True):
+            _upright(ax, place + shift, mark, series)
+    main = next((place for place, (bits, _, _) in enumerate(rows) if bits == MAIN_BITS), None)
+    if beside and main is not None:
+        ax.plot([main], [parse_printed(read_table("table3")["rows"][0]["values"]["cifar10"]).low], **PAPER_MARK.look)
+    ax.xaxis.set_major_locator(FixedLocator(list(range(len(rows)))))
+    ax.set_xticklabels([label for label, _ in labelled])
+    ax.set(xlim=(-0.6, len(rows) - 0.4), ylabel="test accuracy (%)")
+    ax.margins(y=0.12)
+    return Drawing(figure, pd.DataFrame(cell_lines(view, labelled)))
+
+
+def _upright(ax: Axes, x: float, mark: Mark, series: Series) -> None:
+    cell = series[mark]
+    error = cell.standard_error
+    if error == error:
+        ax.plot([x, x], [cell.value - error, cell.value + error], color=mark.color, linewidth=3, alpha=0.3,
+                solid_capstyle="butt")  # fmt: skip
+    if cell.low == cell.low:
+        ax.errorbar([x], [cell.value], yerr=[cell.value - cell.low], fmt="none", ecolor=mark.color, elinewidth=1,
+                    capsize=2)  # fmt: skip
+    ax.plot([x], [cell.value], **mark.look)
+
+
+BIT_WIDTHS = Plot(
+    "bit_widths",
+    "How many bits does the method need?",
+    "Runs that differ in nothing but the bit width, and the same training without a quantiser at the right.",
+    "Dot plot of test accuracy by bit width, FP32 at the right.",
+    _draw_widths,
+    lambda view: [name for bits, name in _widths(view).items() if bits not in (MAIN_BITS, FP32_BITS)],
+)

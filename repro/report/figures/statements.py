@@ -1,0 +1,99 @@
+"""The picture of the first screen: each main statement of the paper, its authors' log and ours on one axis."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from repro.paper import log_summary, parse_printed, read_logs, read_table
+from repro.report.cells import Cell, log_cell, our_cell, our_difference, paper_cell
+from repro.report.figures.plot import (
+    LOG_MARK,
+    PAPER_MARK,
+    Drawing,
+    Mark,
+    Plot,
+    Series,
+    beside_digits,
+    canvas,
+    cell_lines,
+    draw_dots,
+    legend_of,
+    our_marks,
+)
+from repro.report.tables.accuracy import PAIRS
+from repro.report.view import View
+from repro.report.vocabulary import BEST
+
+Rows = list[tuple[str, Series]]
+
+
+def _accuracies(view: View) -> Rows:
+    """Both data sets, the quoted baselines and the ablation; of several readings each has its mark."""
+    mark = replace(our_marks(view)[0], label="measured here")
+    datasets, best = read_table("table3")["datasets"], read_table("table3")["rows"][0]
+    rows: Rows = []
+    for name, about in datasets.items():
+        images = read_logs()[name]["test_images"]
+        rows.append((f"4-bit, {about['title']}", {
+            PAPER_MARK: paper_cell(best["values"][name], "%"),
+            LOG_MARK: log_cell(log_summary(name)[BEST], "%", images),
+            mark: our_cell(view, about["experiment"], BEST, "%"),
+        }))  # fmt: skip
+    table2, table7 = read_table("table2")["rows"], read_table("table7")["rows"]
+    shorter = {"FP32 VGG Baseline": "Unquantised, CIFAR-10", "DoReFa-Net (4-bit)": "DoReFa (4-bit)"}
+    named = [(shorter.get(row["label"], row["label"]), row) for row in table2]
+    named = [pair for pair in named if pair[1]["experiments"] != [datasets["cifar10"]["experiment"]]]
+    named += [(row["label"].replace(" (no QAware mods)", ""), row) for row in table7[1:]]
+    for label, row in named:
+        rows.append((label, {PAPER_MARK: paper_cell(row["values"]["accuracy"], "%"), **_readings(view, row, mark)}))
+    return rows
+
+
+def _readings(view: View, row: dict[str, list[str]], mark: Mark) -> dict[Mark, Cell]:
+    """A mark a reading: the first by itself, the others with the same look under numbered names."""
+    cells = [our_cell(view, name, BEST, "%") for name in row["experiments"]]
+    known = [cell for cell in cells if cell.known] or cells[:1]
+    return {replace(mark, label=mark.label + "\u200b" * place): cell for place, cell in enumerate(known)}
+
+
+def _gaps(view: View) -> Rows:
+    mark = replace(our_marks(view)[0], label="measured here")
+    printed = parse_printed(read_table("table2")["rows"][1]["values"]["gap"]).low
+    rows: Rows = []
+    for title, (main, reference) in PAIRS.items():
+        series = {mark: our_difference(view, main, reference, BEST, "points")}
+        paper = {PAPER_MARK: replace(paper_cell("0", "points"), value=-printed)} if title == "CIFAR-10" else {}
+        rows.append((f"4-bit minus unquantised,\n{title}", {**paper, **series}))
+    return rows
+
+
+def _draw(view: View) -> Drawing:
+    accuracies, gaps = beside_digits(view, _accuracies(view)), beside_digits(view, _gaps(view))
+    handles = [handle for handle in legend_of([*accuracies, *gaps]) if "\u200b" not in handle.get_label()]
+    rows = [(0.195 * len(accuracies), 0.52, 1), (0.27 * len(gaps), 0.4, 1)]
+    figure, [[top], [bottom]] = canvas(rows, left=1.5, legend=handles, columns=3)
+    draw_dots(top, accuracies, shift=0.0)
+    draw_dots(bottom, gaps)
+    top.set_xlabel("test accuracy, best epoch (%)")
+    bottom.axvline(0, color="#5b616c", linewidth=0.8)
+    bottom.set_xlabel("points, best epoch")
+    bottom.margins(x=0.15)
+    lines = cell_lines(view, accuracies, panel="accuracy") + cell_lines(view, gaps, panel="gap")
+    data = pd.DataFrame(lines)
+    return Drawing(figure, data.assign(series=data["series"].str.rstrip("\u200b")))
+
+
+def _experiments(view: View) -> list[str]:
+    tables = [*read_table("table2")["rows"], *read_table("table7")["rows"]]
+    return ["main_cifar10", "main_cifar100", *(name for row in tables for name in row["experiments"])]
+
+
+STATEMENTS = Plot(
+    "statements",
+    "The paper's statements, its log, and what was measured",
+    "Hollow marks decide nothing: the paper's own, the log's, and ours from shortened runs. Pale bars are one run's "
+    "standard error, thin ones 95 % intervals over seeds; orange bars are ranges that the paper quotes.",
+    "Dot plot: one line for each main statement of the paper with the printed value, the log's and the measured one.",
+    _draw,
+    _experiments,
+)

@@ -1,0 +1,1 @@
+"""The page: what stands on it, its words, and its files."""

@@ -1,0 +1,263 @@
+"""The report: tables and figures as files, one page that holds them all, and its short form as Markdown."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+import repro
+from repro.analysis import Evidence, load_evidence
+from repro.config import Config
+from repro.records import atomic_write
+from repro.report import text, vocabulary
+from repro.report.figures import STATEMENTS, Plot, inline_svg, to_bytes
+from repro.report.page.contents import Block, Part, contents
+from repro.report.page.ledger import Ledger, read_ledger
+from repro.report.page.story import QUESTION, Story, tell
+from repro.report.tables import DIGITS, LISTINGS, Grid, Listing, Table
+from repro.report.view import Records, View
+
+PROCESSES = 2  # that draw: figures take half of all time
+SIDE_BY_SIDE = 7  # columns, the rows' names included, up to which a table leaves room for a figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table or a figure of the page, at each scale that it has; the strongest comes first.
+
+    Attributes:
+        about: Its declaration.
+        grids: A table's cells by scale.
+        pictures: A figure's SVG by scale, ready for the page.
+        views: The scales.
+        measured: Whether any run is behind it.
+    """
+
+    about: Table | Plot
+    views: Sequence[View]
+    grids: Sequence[Grid] = ()
+    pictures: Sequence[str] = ()
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """A block of the page."""
+
+    block: Block
+    table: Shown | None
+    figures: list[Shown]
+
+    @property
+    def beside(self) -> bool:
+        """Whether the figure stands beside the table and not below it."""
+        if self.table is None or not self.table.measured:
+            return False
+        return len(self.figures) == 1 and len(self.table.grids[0].shown) + 1 <= SIDE_BY_SIDE
+
+
+@dataclass(frozen=True)
+class ListView:
+    """A plain list of the page: its CSV and what is shown of it."""
+
+    about: Listing
+    frame: pd.DataFrame
+    shown: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page and the Markdown say."""
+
+    config: Config
+    records: Records
+    story: Story
+    ledger: Ledger
+    picture: Shown
+    parts: list[tuple[Part, list[BlockView]]]
+    digits: Shown | None
+    lists: list[ListView]
+    drawings: "dict[str, list[Drawn]]"
+
+
+def build_report(config: Config, results: str | Path, output: str | Path) -> Path:
+    """Build ``index.html``, ``report.md``, ``tables/`` and ``figures/`` from the records.
+
+    Args:
+        config: The registry of experiments and scales; its scale is the one shown where nothing was run.
+        results: Folder of the records; it need not exist.
+        output: Folder to write to; it is made.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        StorageError: If a file cannot be written.
+    """
+    from repro.report.page.markdown import report_markdown
+
+    output = Path(output)
+    report = make_report(load_evidence(config, results))
+    _write_files(report, output)
+    atomic_write(output / "report.md", report_markdown(report))
+    atomic_write(output / "index.html", render(report, files=True, findings="../docs/FINDINGS.md"))
+    return output / "index.html"
+
+
+def make_report(evidence: Evidence) -> Report:
+    """Everything of the report, not yet written."""
+    records = Records(evidence)
+    parts = contents(records.config)
+    plots = [STATEMENTS, *(plot for part in parts for block in part.blocks for plot in block.plots)]
+    tables = {block.table.name: _table(block.table, block.table.views(records))
+              for part in parts for block in part.blocks if block.table}  # fmt: skip
+    with drawing(records, plots) as drawn:  # while the ledger is judged
+        ledger = read_ledger(evidence)
+        story = tell(records, ledger)
+        drawings = drawn()
+    figures = {plot.name: _figure(plot, drawings[plot.name], records) for plot in plots}
+    return Report(
+        config=records.config,
+        records=records,
+        story=story,
+        ledger=ledger,
+        picture=figures[STATEMENTS.name],
+        parts=[(part, [_block(block, tables, figures) for block in part.blocks]) for part in parts],
+        digits=_digits(records),
+        lists=[ListView(each, frame := each.frame(evidence), each.show(frame)) for each in LISTINGS],
+        drawings=drawings,
+    )
+
+
+def _block(block: Block, tables: Mapping[str, Shown], figures: Mapping[str, Shown]) -> BlockView:
+    table = tables[block.table.name] if block.table else None
+    return BlockView(block, table, [figures[plot.name] for plot in block.plots])
+
+
+def _table(table: Table, views: Sequence[View]) -> Shown:
+    grids = [table.grid(view) for view in views]
+    own = {name for view in views for name in table.experiments(view)} if table.experiments else None
+    measured = any(
+        cell.seeds and (own is None or row.experiment is None or row.experiment in own)
+        for grid in grids
+        for row, cells in zip(grid.rows, grid.cells, strict=True)
+        for cell in cells
+    )
+    return Shown(table, views, grids=grids, measured=measured)
+
+
+def _digits(records: Records) -> Shown | None:
+    """The machinery on digits, while there are other scales."""
+    return _table(DIGITS, [View(records, records.digits[0])]) if records.digits else None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure at one scale as files; the PNG of the strongest alone."""
+
+    scale: str
+    measured: bool
+    svg: bytes
+    png: bytes
+    data: pd.DataFrame
+
+
+def _figure(plot: Plot, drawn: Sequence[Drawn], records: Records) -> Shown:
+    views = [View(records, each.scale) for each in drawn]
+    pictures = [inline_svg(each.svg, f"{plot.name}-{place}") for place, each in enumerate(drawn)]
+    return Shown(plot, views, pictures=pictures, measured=any(each.measured for each in drawn))
+
+
+_jobs: list[tuple[Plot, View, bool]] = []
+
+
+@contextmanager
+def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], dict[str, list[Drawn]]]]:
+    """Draw every figure at every scale that it has on processes that inherit the records; call to wait for them."""
+    _jobs[:] = [(plot, view, place == 0) for plot in plots for place, view in enumerate(plot.views(records))]
+    _ = records.frame("epochs", "", "")  # indexed before the processes part
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("fork")) as pool:
+        drawn = pool.map(_draw, range(len(_jobs)))
+
+        def collect() -> dict[str, list[Drawn]]:
+            found: dict[str, list[Drawn]] = {}
+            for (plot, _, _), each in zip(_jobs, drawn, strict=True):
+                found.setdefault(plot.name, []).append(each)
+            return found
+
+        yield collect
+
+
+def _draw(place: int) -> Drawn:
+    plot, view, first = _jobs[place]
+    drawing = plot.drawing(view)
+    measured = plot.alone or any(len(view.runs(name)) for name in plot.experiments(view))
+    png = to_bytes(drawing.figure, "png") if first else b""
+    return Drawn(view.scale, measured, to_bytes(drawing.figure, "svg"), png, drawing.data)
+
+
+def _write_files(report: Report, output: Path) -> None:
+    tables = [view.table for _, blocks in report.parts for view in blocks if view.table]
+    for shown in [*tables, *([report.digits] if report.digits else [])]:
+        name, path = shown.about.name, output / "tables" / shown.about.name
+        atomic_write(path.with_suffix(".csv"), pd.concat([grid.frame() for grid in shown.grids]).to_csv(index=False))
+        atomic_write(path.with_suffix(".tex"), grid_latex(shown.grids[0], name, shown.about))
+    for name, frame, shown_frame, caption in _lists(report):
+        atomic_write(output / "tables" / f"{name}.csv", frame.to_csv(index=False))
+        rows = shown_frame.astype(str).to_numpy().tolist()
+        latex = text.latex_table([str(column) for column in shown_frame.columns], rows, name, caption)
+        atomic_write(output / "tables" / f"{name}.tex", latex)
+    for name, drawn in report.drawings.items():
+        atomic_write(output / "figures" / f"{name}.svg", drawn[0].svg)
+        atomic_write(output / "figures" / f"{name}.png", drawn[0].png)
+        data = pd.concat([each.data for each in drawn]).to_csv(index=False)
+        atomic_write(output / "figures" / f"{name}.csv", data)
+
+
+def _lists(report: Report) -> list[tuple[str, pd.DataFrame, pd.DataFrame, str]]:
+    claims = report.ledger.frame
+    ledger = ("claims", claims, claims.replace("", text.EMPTY), "The ledger of claims.")
+    lists = [(v.about.name, v.frame, v.shown, f"{v.about.title}. {v.about.caption}") for v in report.lists]
+    return [ledger, *lists]
+
+
+def grid_latex(grid: Grid, name: str, about: Table | Plot) -> str:
+    """A table at one scale in LaTeX, its scale in the caption."""
+    header, rows = flat(grid)
+    caption = f"{about.title}. {about.caption} Scale {grid.view.about(row.experiment or '' for row in grid.rows)}."
+    return text.latex_table(header, rows, name, caption)
+
+
+def flat(grid: Grid) -> tuple[list[str], list[list[str]]]:
+    """The shown columns of a table as text, with one line of headings."""
+    columns = [grid.columns[place] for place in grid.shown]
+    header = ["", *(f"{column.group}: {column.title}" for column in columns)]
+    rows = [[row.label, *(text.cell_text(cells[place]) for place in grid.shown)]
+            for row, cells in zip(grid.rows, grid.cells, strict=True)]  # fmt: skip
+    return header, rows
+
+
+def render(report: Report, *, files: bool, findings: str) -> str:
+    """The page.
+
+    Args:
+        report: What it says.
+        files: Whether the tables and figures lie beside it as files, to be linked.
+        findings: Where the findings in prose lie, seen from the page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    tools: dict[str, Any] = {"words": vocabulary, "text": text, "version": repro.__version__}
+    template = environment.get_template("page.html.j2")
+    return template.render(question=QUESTION, report=report, files=files, findings=findings, **tools)

@@ -1,0 +1,100 @@
+"""What stands on the page, and in which order: a new table or figure is a line here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from repro.config import Config
+from repro.report.figures import (
+    ABLATION,
+    BIT_WIDTHS,
+    CURVES10,
+    CURVES100,
+    FULL_PRECISION,
+    LEVELS,
+    PIPELINE,
+    SHRINK,
+    SOFT_CLIP,
+    THROUGHPUT,
+    Plot,
+    group_plot,
+)
+from repro.report.tables import (
+    COST,
+    INFERENCE,
+    MAIN,
+    PARITY,
+    TABLE1,
+    TABLE2,
+    TABLE3,
+    TABLE4,
+    TABLE5,
+    TABLE6,
+    TABLE7,
+    Table,
+    group_table,
+)
+from repro.report.tables.columns import members
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table with the figures that argue beside it, or figures alone.
+
+    Attributes:
+        table: The table.
+        plots: The figures.
+        groups: Groups of config.yaml that it shows; the others get a table and a figure of their own.
+    """
+
+    table: Table | None
+    plots: Sequence[Plot] = ()
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page."""
+
+    name: str
+    title: str
+    blocks: Sequence[Block] = field(default_factory=list)
+
+
+def contents(config: Config) -> list[Part]:
+    """The parts with tables and figures, in the page's order."""
+
+    def group(name: str, *plots: Plot) -> list[Block]:
+        own = members(config, name)
+        return [Block(group_table(config, name), plots or (group_plot(config, name),), (name,))] if own else []
+
+    parts = [
+        Part("accuracy", "Accuracy", [
+            Block(MAIN, (CURVES10, CURVES100), ("main", "fp32", "validated")),
+            Block(PARITY, (FULL_PRECISION,)),
+            Block(TABLE2),
+        ]),
+        Part("ablation", "Ablation", [Block(TABLE7, (ABLATION,), ("ablation",))]),
+        Part("training", "Training", [
+            *group("schedules"),
+            Block(TABLE3),
+            Block(TABLE4, (LEVELS, SHRINK)),
+            Block(None, (SOFT_CLIP, PIPELINE)),
+        ]),
+        Part("methods", "Methods", [
+            *group("bit_width", BIT_WIDTHS),
+            *group("baselines"),
+            *group("ptq"),
+            *group("formats"),
+            Block(TABLE1),
+        ]),
+        Part("cost", "Cost", [
+            Block(COST, (THROUGHPUT,)),
+            Block(TABLE5, (), ("mobile",)),
+            Block(INFERENCE),
+            Block(TABLE6),
+        ]),
+    ]  # fmt: skip
+    shown = {name for part in parts for block in part.blocks for name in block.groups}
+    groups = dict.fromkeys(experiment.group for experiment in config.experiments.values())
+    others = [block for name in groups if name not in shown for block in group(name)]
+    return [*parts, *([Part("others", "Other experiments", others)] if others else [])]

@@ -1,0 +1,232 @@
+"""The first screen in words: what was asked, what came out, how sure, what is missing. All of it computed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from repro.analysis import Equivalence
+from repro.analysis.equivalence import ALPHA, MARGIN
+from repro.paper import parse_printed, read_table
+from repro.records import DIVERGED
+from repro.report.page.ledger import Ledger
+from repro.report.tables import MAIN, PARITY, TABLE7
+from repro.report.tables.accuracy import test_of
+from repro.report.tables.records import coverage, set_aside
+from repro.report.text import cell_text, number
+from repro.report.view import Records, View, is_digits
+from repro.report.vocabulary import BEST, LAST, counted, data_label, seeds_label
+
+LISTED = 4  # losses of the ablation on the first screen
+QUESTION = (
+    "Does training with 4-bit weights from scratch reach full-precision accuracy on CIFAR, and does each component of "
+    "the method contribute what the paper's ablation says?"
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a scale is: its runs, seeds, hours and machines."""
+
+    scale: str
+    about: str
+    decides: bool
+    done: int
+    planned: int
+    diverged: int
+    seeds: str
+    hours: float
+    machines: str
+
+    @property
+    def command(self) -> str:
+        """What trains the rest."""
+        return f"snakemake --cores 4 --config scale={self.scale}"
+
+
+@dataclass(frozen=True)
+class Story:
+    """The first screen.
+
+    Attributes:
+        headline: The answer in a sentence or two.
+        answers: Question to answer, five of them.
+        warnings: What limits every number.
+        progress: Scales with records, and those that decide.
+    """
+
+    headline: str
+    answers: Mapping[str, str]
+    warnings: list[str]
+    progress: list[Progress]
+
+
+def tell(records: Records, ledger: Ledger) -> Story:
+    """The story that the records tell."""
+    progress = list(_progress(records))
+    return Story(
+        headline=" ".join(_headline(records, ledger)),
+        answers={
+            "What does the paper claim?": _claimed(),
+            "What was measured?": _measured(records),
+            "Does parity hold?": " ".join(_parity(records)),
+            "Which component matters?": _ablation(records),
+            "What is missing?": " ".join(filter(None, (ledger.warning, _missing(progress)))),
+        },
+        warnings=list(_warnings(records)),
+        progress=progress,
+    )
+
+
+def _warnings(records: Records) -> Iterator[str]:
+    config, evidence = records.config, records.evidence
+    if evidence.runs.empty:
+        about = config.scales[config.scale].description
+        yield f"No record was found: everything measured says “not run”. Configured scale: {config.scale} ({about})."
+    elif all(is_digits(config, scale) for scale in records.scales):
+        names = ", ".join(map(data_label, sorted(evidence.runs["data"].unique())))
+        yield f"All there is so far are runs on {names}: they test the machinery and say nothing of the paper."
+    if aside := set_aside(evidence):
+        yield aside
+
+
+def _tests(view: View) -> dict[tuple[str, str], Equivalence]:
+    """The equivalence tests that have a common seed, by data set and rule."""
+    found = {(str(row.label.partition(",")[0]), str(row.data)): test_of(view, row) for row in PARITY.rows(view)}
+    return {key: test for key, test in found.items() if test.difference.n}
+
+
+def _best_view(records: Records) -> View:
+    """The strongest scale that has a pair; else the strongest."""
+    views = PARITY.views(records)
+    return next((view for view in views if _tests(view)), views[0])
+
+
+def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
+    view = _best_view(records)
+    tests = {data: test for (data, rule), test in _tests(view).items() if rule == BEST}
+    if not view.comparable or not tests:
+        yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
+    elif not view.decides:
+        gaps = " and ".join(f"{_distance(test)} on {data}" for data, test in tests.items())
+        yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put"
+        yield f"4-bit training {gaps}, against the same training unquantised."
+    else:
+        yield " ".join(f"{_verdict(test)} on {data}: {_words(test)}." for data, test in tests.items())
+    yield (
+        f"Before anything is trained, {ledger.settled} of the paper's {len(ledger.claims)} claims, about "
+        f"{counted(ledger.facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
+    )
+
+
+def _length(view: View) -> str:
+    return view.about(["main_cifar10"]).partition("seed, ")[2].partition(",")[0]
+
+
+def _signed(test: Equivalence) -> str:
+    return number(100 * test.difference.value, 2, signed=True)
+
+
+def _distance(test: Equivalence) -> str:
+    points = 100 * test.difference.value
+    return f"{number(abs(points), 2)} points {'below' if points < 0 else 'above'}"
+
+
+def _verdict(test: Equivalence) -> str:
+    if test.difference.n < 2:
+        return "Undecided"
+    if test.p_value < ALPHA:
+        return "Yes"
+    low, high = test.difference.low, test.difference.high
+    return "No" if low > MARGIN or high < -MARGIN else "Not shown"
+
+
+def _words(test: Equivalence) -> str:
+    known = test.difference
+    spread = f" ±{100 * (known.value - known.low):.2f}" if known.n > 1 else ""
+    return f"4-bit minus unquantised is {_signed(test)}{spread} points ({counted(known.n, 'seed')})"
+
+
+def _claimed() -> str:
+    table2, table3, table7 = (read_table(name) for name in ("table2", "table3", "table7"))
+    best, rows = table3["rows"][0]["values"], [row["values"]["accuracy"] for row in table7["rows"]]
+    losses = sorted(parse_printed(rows[0]).low - parse_printed(row).low for row in rows[1:])
+    return (
+        f"4-bit weights trained from scratch on a CPU reach {best['cifar10']} % on CIFAR-10, "
+        f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % "
+        f"(quoted), and {best['cifar100']} % on CIFAR-100; leaving components out costs {losses[0]:.1f} to "
+        f"{losses[-1]:.1f} points."
+    )
+
+
+def _measured(records: Records) -> str:
+    view = MAIN.views(records)[0]
+    grid = MAIN.grid(view)
+    known = {str(row.experiment): cell for row, cell in zip(grid.rows, grid.column(BEST), strict=True) if cell.known}
+    if not known:
+        return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
+    titles = {str(row.experiment): row.label.partition(",")[0].replace("Unq", "unq") for row in grid.rows}
+    by_data: dict[str, list[str]] = {}
+    for name, cell in known.items():
+        by_data.setdefault(data_label(cell.data), []).append(f"{titles[name]} {cell_text(cell)}")
+    texts = "; ".join(f"{data}: {', '.join(cells)} %" for data, cells in by_data.items())
+    shortened = "" if view.decides else ", which decides nothing"
+    return f"At scale {view.about(known)}{shortened}. Best epoch, {texts}."
+
+
+def _parity(records: Records) -> Iterator[str]:
+    view = _best_view(records)
+    tests = _tests(view)
+    if not tests:
+        yield "Not tested: no 4-bit run and FP32 run share a scale and a seed."
+        return
+    if not view.decides:
+        yield f"Undecided: scale {view.scale} is shorter than the paper's runs."
+    for rule, name in ((BEST, "best epoch"), (LAST, "last epoch")):
+        found = [f"{data} {_verdict(test).lower() if view.decides else ''} {_signed(test)}".replace("  ", " ")
+                 for (data, each), test in tests.items() if each == rule]  # fmt: skip
+        if found:
+            yield f"4-bit minus unquantised at the {name}: {', '.join(found)} points."
+    most = max(test.difference.n for test in tests.values())
+    yield "One seed: no test." if most == 1 else f"Two one-sided tests within ±{100 * MARGIN:g} points, {most} seeds."
+
+
+def _ablation(records: Records) -> str:
+    view = TABLE7.views(records)[0]
+    grid = TABLE7.grid(view)
+    paper = sorted(
+        {(cell.value, row.place.rpartition(" ")[2]) for row, cell in
+         zip(grid.rows, grid.column("paper difference"), strict=True) if cell.known}
+    )  # fmt: skip
+    names = {row["place"].rpartition(" ")[2]: row["label"].partition(" (")[0] for row in read_table("table7")["rows"]}
+    theirs = f"Paper: {', '.join(f'{names[place]} {number(value, 1)}' for value, place in paper)}."
+    ours = [(cell.value, f"{row.label} {cell_text(cell)}")
+            for row, cell in zip(grid.rows, grid.column(f"points {LAST}"), strict=True) if cell.known]  # fmt: skip
+    if not ours:
+        return f"{theirs} Here: not run yet."
+    found = ", ".join(text for _, text in sorted(ours)[:LISTED])
+    measured = [row.experiment for row in grid.rows if row.experiment]
+    note = "" if view.decides else " Too short to rank them."
+    return f"{theirs} Here, last epoch, the largest losses at scale {view.about(measured)}: {found}.{note}"
+
+
+def _progress(records: Records) -> Iterator[Progress]:
+    config, evidence = records.config, records.evidence
+    table = {str(row["scale"]): row for row in coverage(evidence).to_dict("records")}
+    for scale in dict.fromkeys([*records.scales, *records.digits, *config.scales]):
+        row = table[scale]
+        done = int(row["completed"] + row["diverged"])
+        if done or config.scales[scale].decides:
+            planned = evidence.planned.loc[evidence.planned["scale"] == scale, "status"]
+            seeds = [int(seed) for seed in str(row["seeds"]).split()]
+            yield Progress(
+                scale, str(row["about"]), config.scales[scale].decides, done, int(row["runs"]),
+                int((planned == DIVERGED).sum()), seeds_label(seeds) if seeds else "", float(row["hours"]),
+                str(row["machines"]),
+            )  # fmt: skip
+
+
+def _missing(progress: list[Progress]) -> str:
+    waiting = [each for each in progress if each.decides]
+    texts = (f"{each.done} of {counted(each.planned, 'run')} at scale {each.scale}" for each in waiting)
+    rest = f"Of the runs that decide: {', '.join(texts)}." if waiting else "No configured scale decides."
+    others = [each for each in progress if not each.decides and each.done < each.planned]
+    return " ".join([rest, *(f"At scale {each.scale}: {each.done} of {each.planned}." for each in others)])

@@ -1,0 +1,161 @@
+"""A table for every group of config.yaml that has none of its own: whatever is in the registry shows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from repro.config import Config, Experiment
+from repro.paper import read_table
+from repro.report.cells import Cell, our_cell
+from repro.report.tables.columns import (
+    NOTHING,
+    accuracy,
+    difference,
+    is_quantized,
+    measured,
+    members,
+    partner_of,
+    row_titles,
+)
+from repro.report.tables.table import Column, Row, Table
+from repro.report.view import View
+from repro.report.vocabulary import BEST, LAST, MEASURED, OURS, VALIDATED
+
+# Title and caption of a group; a group without an entry is named by its own name.
+ABOUT: Mapping[str, tuple[str, str]] = {
+    "baselines": (
+        "Does another quantiser do as well?",
+        "The methods behind table II's quoted rows, and PACT and LSQ, with the paper's model, data and schedule.",
+    ),
+    "bit_width": (
+        "How many bits does the method need?",
+        "The paper's training with nothing changed but the bit width; 4 bits are the main run.",
+    ),
+    "formats": (
+        "Weight formats of related work",
+        "Number formats of table I's systems as weight quantisers on this model, trained from scratch: formats, not "
+        "systems, which also quantise more than weights or train other models.",
+    ),
+    "ptq": (
+        "Does 4-bit need training at all?",
+        "Post-training quantisation of the unquantised run's weights: the gap is what quantising costs.",
+    ),
+    "schedules": (
+        "Does the schedule matter?",
+        "The paper names warm restarts, ran one cosine on past its end, and advises a single one: all three.",
+    ),
+}
+DEFAULT_CAPTION = "Every experiment of the group, beside FP32 and the paper's method with the same data."
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of a group.
+
+    Attributes:
+        own: Its experiments in the order of config.yaml.
+        references: FP32 and the main run of each of its data sets, where they are not its own.
+        partners: Experiment to the one that its gap refers to: the same training without quantisation, which for PTQ
+            is the very run that was quantised.
+    """
+
+    own: list[Experiment]
+    references: list[Experiment]
+    partners: Mapping[str, str]
+
+
+def find_group(config: Config, *names: str) -> Group:
+    """The experiments of some groups with their references."""
+    own = [member for name in names for member in members(config, name)]
+    datasets = read_table("table3")["datasets"]
+    wanted = {member.settings["dataset"]["name"] for member in own} or {read_table("table2")["data"]}
+    references: list[Experiment] = []
+    for name, about in datasets.items():
+        main = config.experiments.get(about["experiment"])
+        if name in wanted and main is not None:
+            plain = partner_of(config, main)
+            references += [config.experiments[plain]] if plain else []
+            references.append(main)
+    known = {member.name for member in own}
+    references = [member for member in references if member.name not in known]
+    pairs = ((member.name, partner_of(config, member)) for member in (*references, *own))
+    return Group(own, references, {name: partner for name, partner in pairs if partner is not None})
+
+
+def group_title(group: str) -> str:
+    """How the report names a group's table."""
+    return ABOUT[group][0] if group in ABOUT else group.replace("_", " ").capitalize()
+
+
+def group_table(config: Config, group: str) -> Table:
+    """The table of a group: accuracy, gap to the same training in FP32, bits, levels and size."""
+    found = find_group(config, group)
+
+    def rows(view: View) -> Iterator[Row]:
+        titles = row_titles(view, [*found.references, *found.own])
+        for member in (*found.references, *found.own):
+            note = "" if member in found.references else what_differs(config, member)
+            yield Row(titles[member.name], member.name, found.partners.get(member.name), note=note, data=member)
+
+    return Table(
+        f"group_{group}", group_title(group), ABOUT[group][1] if group in ABOUT else DEFAULT_CAPTION, rows,
+        (
+            accuracy(BEST),
+            accuracy(LAST),
+            measured(VALIDATED, "chosen on validation (%)", aside=True),
+            difference(BEST, "gap, best", "gap", aside=True),
+            difference(LAST, "gap to unquantised", "gap"),
+            measured("weight_bits", "bits a weight", "bits"),
+            _levels("final_levels_min", "fewest levels"),
+            _levels("final_levels_max", "most levels", aside=True),
+            measured("packed_bytes", "packed (MiB)", "MiB"),
+        ),
+        lambda view: [member.name for member in found.own] or [member.name for member in found.references],
+    )  # fmt: skip
+
+
+def _levels(measure: str, title: str, *, aside: bool = False) -> Column:
+    def cell(view: View, row: Row) -> Cell:
+        quantized = is_quantized(row.data.settings)
+        return our_cell(view, row.experiment, measure, "levels") if quantized else Cell(OURS, unit="levels")
+
+    return Column(measure, title, MEASURED, cell, aside)
+
+
+def what_differs(config: Config, experiment: Experiment) -> str:
+    """The settings in which an experiment differs from the main run of its data, such as ``quantizer nf4``."""
+    data = experiment.settings["dataset"]["name"]
+    about = read_table("table3")["datasets"].get(data, {})
+    main = config.experiments.get(about.get("experiment", ""))
+    if main is None or main.name == experiment.name:
+        return ""
+    settings = experiment.settings
+    keys = [key for key in {**main.settings, **settings} if settings.get(key) != main.settings.get(key)]
+    return "; ".join(f"{key.replace('_', ' ')}: {_words(settings.get(key))}" for key in keys)
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return "none" if value is None else str(value)
+    if value == NOTHING or set(value) == {"name"}:
+        return str(value["name"])
+    options = [f"{key.replace('_', ' ')} {option}" for key, option in value.items() if key != "name" and option]
+    return ", ".join([str(value["name"]), *options])
+
+
+def _suite_rows(view: View) -> Iterator[Row]:
+    titles = row_titles(view, view.config.experiments.values())
+    for member in view.config.experiments.values():
+        if len(view.runs(member.name)):
+            yield Row(f"{member.group}: {titles[member.name]}", member.name, partner_of(view.config, member))
+
+
+# Only where there are other scales: digits stand in no table of the paper then.
+DIGITS = Table(
+    "digits",
+    "The whole suite on handwritten digits",
+    "Small pictures of digits in place of CIFAR: they show that every experiment runs, and say nothing of the paper.",
+    _suite_rows,
+    (accuracy(BEST), accuracy(LAST), difference(LAST, "gap to FP32, last", "gap")),
+    lambda view: view.config.experiments,
+)

@@ -1,0 +1,126 @@
+"""Plain lists: what was run, on what, and which records were set aside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from repro.analysis import Evidence, scale_order
+from repro.report.text import EMPTY, number
+from repro.report.vocabulary import counted
+
+STATES = ("completed", "diverged", "not run")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of the report: its CSV, and the columns of it that a reader sees.
+
+    Attributes:
+        name: File name, and place in the page.
+        title: Heading.
+        caption: What it lists.
+        frame: All of it.
+        show: What of it is shown, as text; all of it by default.
+    """
+
+    name: str
+    title: str
+    caption: str
+    frame: Callable[[Evidence], pd.DataFrame]
+    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame.astype(str).rename(
+        columns=lambda name: name.replace("_", " ")
+    )
+
+
+def coverage(evidence: Evidence) -> pd.DataFrame:
+    """Runs by scale: completed, diverged, not run; hours and machines. A shared run counts once."""
+    rows = []
+    for scale in scale_order(evidence.config):
+        planned = evidence.planned[evidence.planned["scale"] == scale]
+        found = evidence.runs[evidence.runs["scale"] == scale]
+        runs = found.drop_duplicates("run")
+        rows.append(
+            {
+                "scale": scale,
+                "runs": len(planned),
+                **{state.replace(" ", "_"): int((planned["status"] == state).sum()) for state in STATES},
+                "seeds": " ".join(str(seed) for seed in sorted(found["seed"].unique())),
+                "data": " ".join(sorted(found["data"].unique())),
+                "hours": round(float((runs["wall_seconds"] - runs["shared_seconds"]).sum()) / 3600, 3),
+                "machines": "; ".join(f"{name} ({count})" for name, count in runs["platform"].value_counts().items()),
+                "about": evidence.config.scales[scale].description,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _show_coverage(frame: pd.DataFrame) -> pd.DataFrame:
+    shown = frame.assign(hours=[number(hours, 1) for hours in frame["hours"]]).astype(str).replace("", EMPTY)
+    return shown.rename(columns={"not_run": "not run"})
+
+
+def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the runs that a reader looks for first."""
+    reasons = [f"{status}{f': {reason}' if reason else ''}"
+               for status, reason in zip(frame["status"], frame["reason"], strict=True)]  # fmt: skip
+    devices = [
+        " ".join(dict.fromkeys(filter(None, pair))) for pair in zip(frame["device"], frame["device_name"], strict=True)
+    ]
+    columns = {
+        "scale": frame["scale"],
+        "experiment": frame["experiment"],
+        "seed": frame["seed"],
+        "served by": frame["path"],
+        "data": frame["data"],
+        "status": reasons,
+        "best (%)": _numbers(frame["best_test_accuracy"], 100, 2),
+        "last (%)": _numbers(frame["final_test_accuracy"], 100, 2),
+        "best epoch": _numbers(frame["best_test_epoch"], 1, 0),
+        "epochs": [f"{run:.0f} of {of:.0f}" for run, of in zip(frame["epochs_run"], frame["epochs"], strict=True)],
+        "device": devices,
+        "commit": frame["commit"].replace("", EMPTY),
+    }
+    return pd.DataFrame(columns).astype(str)
+
+
+def _numbers(values: pd.Series, factor: float, digits: int) -> list[str]:
+    return [EMPTY if value != value else number(value * factor, digits) for value in values]  # NaN differs from itself
+
+
+def set_aside(evidence: Evidence) -> str:
+    """That records stand in no table, and how many; empty where there are none."""
+    parts = [(len(evidence.stale), "stale"), (len(evidence.unreadable), "unreadable")]
+    total = sum(count for count, _ in parts)
+    kinds = " and ".join(f"{count} {kind}" for count, kind in parts if count)
+    return (
+        f"{counted(total, 'record')} set aside, in no table: {kinds}; they are listed under Records." if total else ""
+    )
+
+
+LISTINGS = (
+    Listing(
+        "coverage",
+        "Evidence by scale",
+        "Runs that each scale asks for. One that serves several experiments counts once; a diverged run is a result.",
+        coverage,
+        _show_coverage,
+    ),
+    Listing(
+        "runs",
+        "Runs used",
+        "Every experiment, scale, seed and machine with a record, and the folder under results/ of its run.",
+        lambda evidence: pd.concat([evidence.runs, evidence.repeats], ignore_index=True),
+        _show_runs,
+    ),
+    Listing(
+        "stale",
+        "Stale records",
+        "Records that serve no experiment as it stands, or whose run has one; repeats on other machines stand in table "
+        "V and the cost alone.",
+        lambda evidence: evidence.stale,
+    ),
+    Listing(
+        "unreadable", "Unreadable records", "Records that could not be read.", lambda evidence: evidence.unreadable
+    ),
+)
