@@ -46,7 +46,7 @@ class Evaluation:
         """The figures in two lines: the file's and the record's."""
         record, summary, data = self.record, self.record["summary"], self.record["data"]
         accuracy, loss = summary["final_test_accuracy"], summary["final_test_loss"]
-        same = (self.accuracy, float(f"{self.loss:.8g}")) == (accuracy, loss)  # records hold 8 digits
+        same = tuple(float(f"{value:.8g}") for value in (self.accuracy, self.loss)) == (accuracy, loss)  # 8 digits
         verdict = "the same" if same else f"{100 * (self.accuracy - accuracy):+.2f} points here"
         precision, device = record["spec"]["precision"], record["environment"]["device"]
         return (
