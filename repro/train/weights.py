@@ -8,7 +8,8 @@ from pathlib import Path
 
 from repro.config import Run
 from repro.records import read_record
-from repro.train.run import Settings, Tracker, only_writer
+from repro.train.run import only_writer
+from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
 
 # Below the results, but no place for records: `find_records` does not look there, and git ignores it.
