@@ -37,6 +37,9 @@ def restore_weights(run: Run, settings: Settings) -> Path:
     path = run.weights_path(settings.results)
     if path.exists():
         return path
+    source, _ = settings.start_of(run)
+    if source is not None and source.record_path(settings.results).exists():
+        restore_weights(source, settings)  # those that this one starts from
     if not run.record_path(settings.results).exists():
         train_run(run, settings)
         if path.exists():
