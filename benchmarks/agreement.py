@@ -9,6 +9,9 @@ another memory format: the same formulas in the same precision, summed in anothe
 
 import argparse
 import json
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +31,20 @@ Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 def core_losses(spec: Spec, data: ImageData, dtype: torch.dtype, steps: int) -> tuple[list[float], Any, Batches]:
     """The core's loss of each step, the weights it started from, and its batches."""
-    trainer = Trainer(spec, 0, data, CPU)
-    trainer.model.to(dtype)
-    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     batches: Batches = []
     losses: list[float] = []
-    step, count = trainer._step, trainer._count
 
-    def kept_step(images: torch.Tensor, labels: torch.Tensor) -> None:
-        batches.append((images.to(dtype), labels))
-        step(*batches[-1])
+    def keep(part: str, made: Mapping[str, torch.Tensor]) -> None:
+        if part == "batch":
+            batches.append((made["images"].to(dtype), made["labels"]))
+        elif part == "backward":
+            losses.append(made["loss"].item())
 
-    def kept_count(logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor, norm: torch.Tensor) -> None:
-        losses.append(loss.item())
-        count(logits, labels, loss, norm)
-
-    trainer._step, trainer._count = kept_step, kept_count  # type: ignore[method-assign]
-    trainer.start_epoch()
-    for _ in range(steps):
-        trainer.train_step()
+    trainer = Trainer(spec, 0, data, CPU, observer=keep)
+    trainer.model.to(dtype)
+    trainer.model.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
+    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    deque(islice(trainer.steps(), steps), maxlen=0)
     return losses, start, batches
 
 

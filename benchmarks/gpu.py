@@ -65,12 +65,11 @@ class Bench:
         return {**spec, "precision": precision, "model": {**spec["model"], "width": self.width}}
 
     def trainer(self, experiment: str, precision: str, captured: bool = True, compiled: bool = False) -> Trainer:
-        """A trainer, its step captured unless asked otherwise."""
-        trainer = Trainer(self.spec(experiment, precision), 0, self.data, self.device)
+        """A trainer; its step is captured unless it is observed."""
+        observer = None if captured else lambda part, made: None
+        trainer = Trainer(self.spec(experiment, precision), 0, self.data, self.device, observer=observer)
         if compiled:
             trainer.model.compile(dynamic=False)
-        if not captured:
-            trainer._graph._capture = None
         return trainer
 
     def rate(self, block: Block) -> float:

@@ -24,7 +24,7 @@ import torch
 from repro.config import Plan, Spec, load_config
 from repro.data import load_dataset
 from repro.records.environment import describe_environment
-from repro.train import Interrupted, Trainer
+from repro.train import Trainer
 from repro.train.device import set_arithmetic
 
 EXPERIMENT, SCALE = "mobile_cifar10", "paper"
@@ -53,15 +53,10 @@ def first_losses(steps: int, batch: int, threads: int, weights: Path | None = No
         torch.save(trainer.model.state_dict(), weights)
     start = digest(trainer.model)
     sums, times = [0.0], [time.perf_counter()]
-
-    def after_step(step: int, _: int) -> bool:
+    for step in itertools.islice(trainer.steps(), steps):
         sums.append(trainer.state()["sums"]["loss"].item())
         times.append(time.perf_counter())
         print(f"step {step}: {(sums[-1] - sums[-2]) / batch:.7f}", flush=True)
-        return step >= steps
-
-    with contextlib.suppress(Interrupted):
-        trainer.train_epoch(after_step)
     return {
         "losses": [(after - before) / batch for before, after in itertools.pairwise(sums)],
         "seconds": [after - before for before, after in itertools.pairwise(times)],

@@ -1,71 +1,48 @@
 """Where an epoch's time goes: the trainer's own step with a stamp after each part, and what comes once an epoch."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
-from unittest import mock
 
 import torch
 
 from benchmarks.clock import now
-from repro import optim
 from repro.config import Spec
 from repro.data import ImageData
 from repro.records import write_progress
 from repro.train import Trainer
-from repro.train import trainer as trainer_module
 from repro.train.checkpoint import Checkpoint, CheckpointWriter
 from repro.train.measure import layer_rows
 
-STEP_PARTS = ("data and augmentation", "forward", "backward", "optimiser with clips", "metrics")
+WARM_UP = 3  # steps
+# What the trainer's observer hears of -> how it is named here
+STEP_PARTS = {
+    "batch": "data and augmentation",
+    "forward": "forward",
+    "backward": "backward",
+    "update": "optimiser with clips",
+    "count": "metrics",
+}
 OVERHEAD = ("data and augmentation", "optimiser with clips", "metrics", "logging", "checkpoint")
 
 
-class Stamped(Trainer):
-    """The trainer, with the seconds of each part of its step in ``seconds``; replays no graph."""
+class Stamps:
+    """Observes a trainer on a CPU: the seconds of each part of each step in ``seconds``."""
 
-    def __init__(self, spec: Spec, seed: int, data: ImageData, device: torch.device) -> None:
-        """As ``Trainer``."""
-        super().__init__(spec, seed, data, device)
-        self.seconds: dict[str, list[float]] = {part: [] for part in STEP_PARTS}
+    def __init__(self) -> None:
+        """Nothing observed yet."""
+        self.seconds: dict[str, list[float]] = {part: [] for part in STEP_PARTS.values()}
         self._last = 0.0
-        self.model.register_forward_hook(lambda *_: self._stamp("forward"))
 
-    def _stamp(self, part: str) -> None:
-        time = now(self.device)
-        self.seconds[part].append(time - self._last)
+    def __call__(self, part: str, made: Mapping[str, torch.Tensor]) -> None:
+        """A part is done."""
+        time = now(torch.device("cpu"))
+        if part in STEP_PARTS:
+            self.seconds[STEP_PARTS[part]].append(time - self._last)
         self._last = time
-
-    def _batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self._last = now(self.device)
-        batch = super()._batch(rows)
-        self._stamp("data and augmentation")
-        return batch
-
-    def _count(self, *arguments: torch.Tensor) -> None:
-        self._stamp("optimiser with clips")
-        super()._count(*arguments)
-        self._stamp("metrics")
-
-    def steps(self, count: int) -> None:
-        """Train so many steps, each stamped."""
-
-        def stamped(update: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-            def call(*arguments: Any) -> torch.Tensor:
-                self._stamp("backward")
-                return update(*arguments)
-
-            return call
-
-        with (
-            mock.patch.object(trainer_module, "clip_gradients", stamped(optim.clip_gradients)),
-            mock.patch.object(self._fused_update, "step", stamped(self._fused_update.step)),
-        ):
-            for _ in range(count):
-                self.train_step()
 
 
 def epoch_parts(spec: Spec, data: ImageData, steps: int, rounds: int) -> dict[str, float]:
@@ -77,13 +54,12 @@ def epoch_parts(spec: Spec, data: ImageData, steps: int, rounds: int) -> dict[st
         steps: Timed steps.
         rounds: Repetitions of what comes once an epoch.
     """
-    trainer = Stamped(spec, 0, data, torch.device("cpu"))
+    stamps = Stamps()
+    trainer = Trainer(spec, 0, data, torch.device("cpu"), observer=stamps)
     trainer.start_epoch()
-    trainer.steps(3)
-    for stamps in trainer.seconds.values():
-        stamps.clear()
-    trainer.steps(steps)
-    parts = {part: median(stamps) * len(trainer.batches) for part, stamps in trainer.seconds.items()}
+    for _ in range(WARM_UP + steps):
+        trainer.train_step()
+    parts = {part: median(times[WARM_UP:]) * len(trainer.batches) for part, times in stamps.seconds.items()}
     parts["evaluation"] = _median(lambda: trainer.evaluate(trainer.data.test), 2)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

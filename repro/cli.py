@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         command = importlib.import_module(f"repro.commands.{name}")
-        sub = subparsers.add_parser(name, help=command.HELP, description=command.HELP)
+        about = (command.__doc__ or "").strip()
+        sub = subparsers.add_parser(name, help=about, description=about)
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
     return parser

@@ -1,11 +1,9 @@
-"""``claims``: the ledger of the paper's checkable statements."""
+"""Every checkable claim of the paper with its computed verdict."""
 
 import argparse
 
 from repro.commands.options import add_config, add_results
 from repro.config import load_config
-
-HELP = "every checkable claim of the paper with its computed verdict"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,8 @@
-"""``data``: a data set made ready."""
+"""Make a data set ready: find or download, verify, cache."""
 
 import argparse
 
 from repro.config.registry import DATASETS
-
-HELP = "make a data set ready: find or download, verify, cache"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

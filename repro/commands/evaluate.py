@@ -1,9 +1,7 @@
-"""``evaluate``: accuracy of a file that ``export`` wrote."""
+"""Accuracy of a file that export wrote, beside its record's."""
 
 import argparse
 from pathlib import Path
-
-HELP = "accuracy of a file that export wrote, beside its record's"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,8 @@
-"""``export``: a finished run's real files."""
+"""Write a finished run's real files: packed weights, and ONNX."""
 
 import argparse
 
 from repro.commands.options import add_scale, at_least, load_plan
-
-HELP = "write a finished run's real files: packed weights, and ONNX"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,8 @@
-"""``list``: every experiment with the run that serves it."""
+"""Every experiment with the run that serves it."""
 
 import argparse
 
 from repro.commands.options import add_scale, load_plan
-
-HELP = "every experiment with the run that serves it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``plan``: what a scale would cost on this machine."""
+"""What a scale would cost on this machine: cached runs, runs to train, time."""
 
 import argparse
 import sys
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from repro.commands.options import add_scale, at_least, load_plan
 from repro.config import Run
-
-HELP = "what a scale would cost on this machine: cached runs, runs to train, time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

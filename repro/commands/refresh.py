@@ -1,12 +1,10 @@
-"""``refresh``: what the repository shows of its evidence, after new records."""
+"""Bring README's findings, docs/ and the example figures up to date."""
 
 import argparse
 from pathlib import Path
 
 from repro.commands.options import add_config, add_results
 from repro.config import load_config
-
-HELP = "bring README's findings, docs/ and the example figures up to date"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,10 @@
-"""``report``: tables and figures from all records."""
+"""Build the report from all records, without training."""
 
 import argparse
 from pathlib import Path
 
 from repro.commands.options import add_config, add_results
 from repro.config import load_config
-
-HELP = "build the report from all records, without training"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

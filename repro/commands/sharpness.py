@@ -1,10 +1,8 @@
-"""``sharpness``: how far a finished run's loss rises when its weights are moved."""
+"""Measure how far a finished run's loss rises when its weights are moved."""
 
 import argparse
 
 from repro.commands.options import add_device, add_scale, at_least, load_plan
-
-HELP = "loss of a finished run where its weights are moved"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

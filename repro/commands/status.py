@@ -1,10 +1,8 @@
-"""``status``: where every run of a scale stands."""
+"""Every run of a scale: state, epoch, accuracy, time left."""
 
 import argparse
 
 from repro.commands.options import add_scale, load_plan
-
-HELP = "every run of a scale: state, epoch, accuracy, time left"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

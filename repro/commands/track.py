@@ -1,12 +1,10 @@
-"""``track``: all records into MLflow."""
+"""Bring all records into MLflow; can be repeated."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from repro.commands.options import add_results
-
-HELP = "bring all records into MLflow; can be repeated"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

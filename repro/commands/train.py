@@ -1,12 +1,10 @@
-"""``train``: runs from wherever they stand to their records."""
+"""Train experiments, or go on where they stopped; several take turns in one process."""
 
 import argparse
 
 from repro.commands.options import at_least
 from repro.commands.training import RunsToTrain, add_training_arguments
 from repro.errors import ReproError
-
-HELP = "train experiments, or go on where they stopped; several take turns in one process"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

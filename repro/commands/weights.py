@@ -1,11 +1,9 @@
-"""``weights``: weights that are there, or trained again."""
+"""Make sure of weights: they are there, or trained (again)."""
 
 import argparse
 
 from repro.commands.training import RunsToTrain, add_training_arguments
 from repro.errors import ReproError
-
-HELP = "make sure of weights: they are there, or trained (again)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,13 +13,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", dict: "a mapping"}
+
 
 @dataclass(frozen=True)
 class Option:
     """A scalar, or a list of scalars where ``length`` is given.
 
     Attributes:
-        kind: ``int``, ``float``, ``bool`` or ``str``.
+        kind: One of ``KINDS``.
         minimum: Smallest value allowed (inclusive unless ``above`` is set).
         maximum: Largest value allowed (inclusive unless ``below`` is set).
         above: The value must be larger than ``minimum``, not equal.
@@ -49,7 +51,7 @@ class Option:
         if self.choices:
             text = "one of " + ", ".join(self.choices)
         else:
-            text = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[self.kind]
+            text = KINDS[self.kind]
             if self.minimum is not None:
                 text += f" {'>' if self.above else '>='} {self.minimum:g}"
             if self.maximum is not None:

@@ -1,27 +1,26 @@
 """The accuracy of a file: safetensors through PyTorch, ONNX through onnxruntime."""
 
+import itertools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from repro.data import ImageData, load_dataset
-from repro.data.augment import normalize
 from repro.errors import ReproError
 from repro.export.onnx_export import INPUT
 from repro.export.packed import METADATA_KEY, ExportError, complete_record, load_packed
+from repro.train import evaluation
 from repro.train.device import autocast, set_arithmetic
-from repro.train.trainer import EVALUATION_BATCH
+from repro.train.evaluation import Logits, batch_logits
 
 CPU = torch.device("cpu")
-Logits = Callable[[Tensor], Tensor]  # normalised images [N, C, H, W], channels last, to FP32 logits [N, K]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Evaluation:
         """The figures in two lines: the file's and the record's."""
         record, summary, data = self.record, self.record["summary"], self.record["data"]
         accuracy, loss = summary["final_test_accuracy"], summary["final_test_loss"]
-        same = (self.accuracy, float(f"{self.loss:.8g}")) == (accuracy, loss)  # records hold 8 digits
+        same = tuple(float(f"{value:.8g}") for value in (self.accuracy, self.loss)) == (accuracy, loss)  # 8 digits
         verdict = "the same" if same else f"{100 * (self.accuracy - accuracy):+.2f} points here"
         precision, device = record["spec"]["precision"], record["environment"]["device"]
         return (
@@ -172,16 +171,10 @@ def session_logits(session: Any) -> Logits:
 
 def predict(logits: Logits, data: ImageData, batches: int | None = None) -> Tensor:
     """Logits of the test images in the trainer's batches, of all or of the first few; FP32 [N, K]."""
-    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
-    parts = torch.split(data.test.images, EVALUATION_BATCH["cpu"])[:batches]
-    return torch.cat([logits(normalize(images, mean, std)) for images in parts])
+    return torch.cat(list(itertools.islice(batch_logits(logits, data, data.test), batches)))
 
 
 def score(predictions: Tensor, data: ImageData) -> tuple[float, float]:
-    """Accuracy as a fraction and mean loss in nats of all test images, summed batch by batch as the trainer does."""
-    loss, right = torch.zeros(()), 0
-    parts = (torch.split(tensor, EVALUATION_BATCH["cpu"]) for tensor in (predictions, data.test.labels))
-    for batch, labels in zip(*parts, strict=True):
-        loss += cross_entropy(batch, labels, reduction="sum")
-        right += int((batch.argmax(1) == labels).sum())
-    return right / len(data.test.labels), loss.item() / len(data.test.labels)
+    """Accuracy as a fraction and mean loss in nats of all test images, as the trainer computes them."""
+    loss, accuracy = evaluation.score(torch.split(predictions, evaluation.BATCH["cpu"]), data.test.labels)
+    return accuracy, loss

@@ -12,6 +12,7 @@ from repro.quant.sequence import Stage, chain_sequence
 
 STAGE_CHANNELS = (16, 32, 64)
 BLOCKS = 3  # a stage: 6 n + 2 = 20 layers
+FEWEST = 2  # channels: of one, torch cannot tell the memory formats apart, and a file's logits lose their last bits
 
 
 class Residual(Chain):
@@ -63,12 +64,12 @@ class ResNet20(nn.Module):
         """
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        channels = max(1, round(STAGE_CHANNELS[0] * width))
+        channels = max(FEWEST, round(STAGE_CHANNELS[0] * width))
         layers["conv1"] = QuantConv2d(image_shape[0], channels, kernel_size=3, padding=1, bias=False)
         layers["bn1"] = nn.BatchNorm2d(channels)
         layers["relu1"] = nn.ReLU(inplace=True)
         for stage, base in enumerate(STAGE_CHANNELS, 1):
-            out = max(1, round(base * width))
+            out = max(FEWEST, round(base * width))
             for block in range(1, BLOCKS + 1):
                 stride = 2 if stage > 1 and block == 1 else 1
                 layers[f"block{stage}_{block}"] = Residual(channels, out, stride)

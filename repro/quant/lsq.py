@@ -66,8 +66,9 @@ class LsqQuantizer(WeightQuantizer):
     The step is a parameter: AdamW trains it, weight decay and global gradient clip included. Adam divides every
     gradient by its size, so the paper's gradient scale, made for SGD, acts here through the gradient clip alone.
 
-    Modelled: weights; activations are the ``lsq`` activation quantiser. Not modelled: the start from a trained FP32
-    network, and 8 bits in the first and last layer, which ``quantized_layers: inner`` leaves in FP32.
+    Modelled: weights; activations are the ``lsq`` activation quantiser. The start from a trained FP32 network is the
+    experiment's ``start_from``. Not modelled: 8 bits in the first and last layer, which ``quantized_layers: inner``
+    leaves in FP32.
     """
 
     scale_invariant = False  # the step is a parameter, not a function of the weights

@@ -2,9 +2,10 @@
 
 from repro.train.checkpoint import ResumeError
 from repro.train.post_training import quantize_run
-from repro.train.run import RunBusyError, Settings, Tracker
+from repro.train.run import Interrupted, RunBusyError
+from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run, train_together
-from repro.train.trainer import Interrupted, Trainer
+from repro.train.trainer import Trainer
 from repro.train.weights import restore_weights
 
 __all__ = [

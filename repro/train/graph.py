@@ -20,11 +20,11 @@ Capture = Callable[[Callable[[], None]], Replay]
 
 
 class StepGraph:
-    """Calls a step on a range of rows; on a GPU it captures the step and replays it.
+    """Calls a step on a range of rows, or captures it once and replays it.
 
     A replay costs one launch instead of some two hundred, which at batch 128 cost more time than the kernels.
     The step reads where its batch starts from a tensor on the device, so every replay sees the next batch; a batch
-    of another size (an epoch's last) is called as it is, and so is every step on a CPU.
+    of another size (an epoch's last) is called as it is.
     """
 
     def __init__(
@@ -32,8 +32,7 @@ class StepGraph:
         step: Callable[[Tensor], None],
         batch_size: int,
         device: torch.device,
-        generator: torch.Generator,
-        capture: Capture | None = None,
+        capture: Capture | None,
     ) -> None:
         """Wrap ``step``.
 
@@ -41,12 +40,9 @@ class StepGraph:
             step: One training step on rows (int64 [B]); it must leave no tensor behind that it did not find.
             batch_size: Rows of a full batch.
             device: Where the step runs.
-            generator: The generator that the step draws from.
-            capture: Captures a call; ``None`` is CUDA's on a GPU, and none on a CPU.
+            capture: Captures a call; ``None`` calls every step.
         """
         self._step, self._batch_size, self._device = step, batch_size, device
-        if capture is None and device.type == "cuda":
-            capture = CudaCapture(device, generator)
         self._capture = capture
         self._start = torch.zeros((), dtype=torch.int64, device=device)
         self._offsets = torch.arange(batch_size, device=device)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.config import CORE_VERSION, Run
+from repro.config import Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
 from repro.config.spec import split_options
@@ -21,13 +21,14 @@ from repro.ptq import quantize_model
 from repro.ptq.calibration import CALIBRATION_IMAGES
 from repro.quant import quant_layers
 from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_record
+from repro.train.assembly import assemble_record, make_trainer
 from repro.train.checkpoint import save_weights
-from repro.train.device import choose_device, set_arithmetic
-from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
+from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import summarize
-from repro.train.run import Settings, finished_record, only_writer
+from repro.train.run import finished_record, only_writer
 from repro.train.seeds import derive_seed
-from repro.train.surroundings import describe_data, describe_place, load_data, now, session_environment
+from repro.train.settings import Settings
+from repro.train.surroundings import describe_place, now, session_environment
 from repro.train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -61,10 +62,8 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
 def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Record:
     started_at, path = now(), _weights_path(run, source, settings.results)
     state = _load_weights(path)
-    device = choose_device(settings.device)
-    threads = run.torch_threads if settings.threads is None else settings.threads
-    set_arithmetic(device, threads, run.spec["precision"])
-    trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), device)
+    trainer, threads = make_trainer(run, settings)
+    device = trainer.device
     model, data = trainer.model, trainer.data
     try:
         model.load_state_dict(state)
@@ -76,28 +75,16 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     del options["source"]  # which weights, not how
     quantize_model(model, name, calibration_images(data, run.seed, device), **options)
     logger.info("%s: quantised by %s in %.1f s", run.experiment, name, time.perf_counter() - start)
-    figures: dict[str, Any] = {}
-    for split_name in ("test", "validation"):
-        split = getattr(data, split_name)
-        if split is not None:
-            figures[f"{split_name}_loss"], figures[f"{split_name}_accuracy"] = trainer.evaluate(split)
+    figures = trainer.evaluate_splits()
     wall_seconds = time.perf_counter() - start
     row = _epoch_row(run, figures, wall_seconds)
     lost = not math.isfinite(row["test_loss"])
-    record = Record(
-        experiment=run.experiment,
-        group=settings.group,
-        scale=run.scale,
-        seed=run.seed,
-        spec=run.spec,
-        spec_hash=run.spec_hash,
-        core_version=CORE_VERSION,
-        status=DIVERGED if lost else COMPLETED,
-        reason=f"test_loss is {row['test_loss']} after quantisation" if lost else "",
-        summary={**count_parameters(model), **summarize([row]), "source_run": source.key},
-        data=describe_data(data),
-        layers=describe_layers(model),
-        size=model_sizes(model),
+    record = assemble_record(
+        run,
+        settings.group,
+        trainer,
+        judged=(DIVERGED, f"test_loss is {row['test_loss']} after quantisation") if lost else (COMPLETED, ""),
+        summary={**summarize([row]), "source_run": source.key},
         compute=compute,
         timing={
             "started_at": started_at,

@@ -1,6 +1,5 @@
 """How fast this machine trains, from a few timed steps on made-up images."""
 
-import contextlib
 import time
 
 import torch
@@ -10,7 +9,8 @@ from repro.config.registry import DATASETS, RGB_32
 from repro.data import ImageData, Split
 from repro.data.types import Shape
 from repro.train.device import choose_device, set_arithmetic
-from repro.train.trainer import EVALUATION_BATCH, Interrupted, Trainer
+from repro.train.evaluation import BATCH
+from repro.train.trainer import Trainer
 
 WARM_UP_STEPS = 2
 TIMED_STEPS = 6
@@ -34,15 +34,10 @@ def probe_rates(spec: Spec, threads: int, device_name: str = "auto") -> dict[str
     data = made_up(spec["batch_size"] * (steps + 1), known.classes, known.image_shape)
     trainer = Trainer(spec, 0, data, device)
     stamps: list[float] = []
-
-    def after_step(step: int, _: int) -> bool:
+    for _ in zip(range(steps), trainer.steps(), strict=False):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         stamps.append(time.perf_counter())
-        return step >= steps
-
-    with contextlib.suppress(Interrupted):
-        trainer.train_epoch(after_step)
     start = time.perf_counter()
     trainer.evaluate(trainer.data.test)
     evaluate = time.perf_counter() - start
@@ -63,7 +58,7 @@ def made_up(images: int, classes: int, image_shape: Shape = RGB_32) -> ImageData
         name="made up",
         classes=classes,
         train=split(images),
-        test=split(max(EVALUATION_BATCH.values())),
+        test=split(max(BATCH.values())),
         validation=None,
         mean=(0.5,) * channels,
         std=(0.25,) * channels,

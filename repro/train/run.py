@@ -3,16 +3,16 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from repro.config import CORE_VERSION, Plan, Run
+from repro.config import Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
@@ -26,6 +26,7 @@ from repro.records import (
     write_progress,
     write_record,
 )
+from repro.train.assembly import assemble_record, make_trainer
 from repro.train.checkpoint import (
     Checkpoint,
     CheckpointWriter,
@@ -33,14 +34,13 @@ from repro.train.checkpoint import (
     load_checkpoint,
     save_weights,
 )
-from repro.train.device import choose_device, set_arithmetic
-from repro.train.measure import count_flops, count_parameters, describe_layers, layer_rows, model_sizes, rounded
+from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import judge, summarize
-from repro.train.progress import Progress, make_progress
+from repro.train.progress import make_progress
+from repro.train.settings import Settings, Tracker
 from repro.train.snapshots import Snapshots
 from repro.train.start import load_start
-from repro.train.surroundings import describe_data, describe_place, load_data, now, session_environment
-from repro.train.trainer import Interrupted, Trainer
+from repro.train.surroundings import describe_place, now, session_environment
 
 LOCK_SECONDS = 2.0  # `python -m repro status` holds a run's lock for a moment
 
@@ -51,53 +51,8 @@ class RunBusyError(ReproError):
     """Another process trains the same run."""
 
 
-class Tracker(Protocol):
-    """Follows a run live; see ``repro.tracking``."""
-
-    def log_epochs(self, epoch_rows: Sequence[Mapping[str, Any]], layer_rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take all rows so far."""
-
-    def close(self, status: str) -> None:
-        """The run ended with ``status``, or was ``interrupted``."""
-
-
-@dataclass
-class Settings:
-    """How to train, as far as it changes no number in the spec.
-
-    Attributes:
-        results: Folder of the records.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: Threads of a CPU run; ``None`` takes the scale's.
-        data_dir: Folder of the data sets; ``None`` takes REPRO_DATA_DIR or ``data/``.
-        group: The experiment's group, for the record.
-        track: Called after each epoch with the estimated seconds of the whole run and
-            the time at which it started (ISO 8601), until it gives a tracker.
-        stop: Asked after each step whether to stop at its boundary.
-        progress: Where progress goes.
-        checkpoint_seconds: An epoch's end is saved unless less time has passed since the last; a stop always is.
-        compile: Compile the model with inductor, which changes the last bits; pays on a GPU at most.
-        plan: The runs of the scale, with which this one shares its first epochs; ``None`` shares none.
-        start: The run from whose weights one with ``start_from`` begins, and the results where they lie; by default
-            the plan's, in ``results``.
-    """
-
-    results: Path = Path("results")
-    device: str = "auto"
-    threads: int | None = None
-    data_dir: Path | None = None
-    group: str = ""
-    track: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None
-    stop: Callable[[], bool] = lambda: False
-    progress: Progress | None = None
-    checkpoint_seconds: float = 10.0
-    compile: bool = False
-    plan: Plan | None = None
-    start: tuple[Run | None, Path] | None = None
-
-    def start_of(self, run: Run) -> tuple[Run | None, Path]:
-        """``start``, or what takes its place."""
-        return self.start or (None if self.plan is None else self.plan.source(run), self.results)
+class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
+    """The run was asked to stop; its state, at a step's boundary, is in the checkpoint."""
 
 
 def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
@@ -167,13 +122,10 @@ class _Training:
 
     def __init__(self, run: Run, settings: Settings, directory: Path) -> None:
         self.run, self.settings, self.directory = run, settings, directory
-        self.device = choose_device(settings.device)
-        self.threads = run.torch_threads if settings.threads is None else settings.threads
-        set_arithmetic(self.device, self.threads, run.spec["precision"])
         under_way = (directory / CHECKPOINT_NAME).exists()
         weights = None if under_way else load_start(run, *settings.start_of(run))
-        self.trainer = Trainer(run.spec, run.seed, load_data(run, settings.data_dir), self.device, weights)
-        self.data = self.trainer.data
+        self.trainer, self.threads = make_trainer(run, settings, weights)
+        self.device, self.data = self.trainer.device, self.trainer.data
         self.compute = count_flops(self.trainer.model, self.data.image_shape)
         self.zero_rate_epoch = zero_rate_epoch(run.spec)
         if settings.compile:
@@ -230,11 +182,9 @@ class _Training:
     def _train_epoch(self) -> Iterator[None]:
         state, trainer, start = self.checkpoint, self.trainer, time.perf_counter()
         before, steps = state.partial_seconds, len(trainer.batches)
-        trainer.start_epoch()
-        while trainer.steps_done < steps:
-            trainer.train_step()
-            self.progress.step(trainer.steps_done, steps)
-            if self.settings.stop() and trainer.steps_done < steps:
+        for step in trainer.steps():
+            self.progress.step(step, steps)
+            if self.settings.stop() and step < steps:
                 state.partial_seconds = before + time.perf_counter() - start
                 self._save()
                 self.writer.wait()
@@ -242,7 +192,7 @@ class _Training:
             yield
         figures = trainer.finish_epoch()
         train_seconds = before + time.perf_counter() - start
-        row: dict[str, Any] = {"epoch": self.epochs_done, **rounded(figures), **rounded(self._evaluate())}
+        row: dict[str, Any] = {"epoch": self.epochs_done, **rounded(figures), **rounded(trainer.evaluate_splits())}
         wall_seconds = before + time.perf_counter() - start
         row |= rounded({"wall_seconds": wall_seconds, "images_per_second": len(self.data.train.labels) / train_seconds})
         row |= {key: row.get(key) for key in ("validation_loss", "validation_accuracy")}
@@ -256,14 +206,6 @@ class _Training:
         write_progress(self.directory, state.epochs, state.layers)
         self.progress.epoch(row)
         self._track(row)
-
-    def _evaluate(self) -> dict[str, float]:
-        figures = {}
-        for name in ("test", "validation"):
-            split = getattr(self.data, name)
-            if split is not None:
-                figures[f"{name}_loss"], figures[f"{name}_accuracy"] = self.trainer.evaluate(split)
-        return figures
 
     def _keep_zero_rate_weights(self) -> None:
         if self.epochs_done == self.zero_rate_epoch and not self.trainer.steps_done:
@@ -287,26 +229,16 @@ class _Training:
 
     def _finish(self) -> Record:
         state = self.checkpoint
-        status, reason = judge(state.epochs, self.data.classes)
         zero_rate_weights = self.directory / ZERO_RATE_WEIGHTS_NAME
-        record = Record(
-            experiment=self.run.experiment,
-            group=self.settings.group,
-            scale=self.run.scale,
-            seed=self.run.seed,
-            spec=self.run.spec,
-            spec_hash=self.run.spec_hash,
-            core_version=CORE_VERSION,
-            status=status,
-            reason=reason,
+        record = assemble_record(
+            self.run,
+            self.settings.group,
+            self.trainer,
+            judged=judge(state.epochs, self.data.classes),
             summary={
-                **count_parameters(self.trainer.model),
                 **summarize(state.epochs),
                 "zero_rate_epoch": self.zero_rate_epoch if zero_rate_weights.exists() else None,
             },
-            data=describe_data(self.data),
-            layers=describe_layers(self.trainer.model),
-            size=model_sizes(self.trainer.model),
             compute=self.compute,
             timing={
                 "started_at": state.started_at,

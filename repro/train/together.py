@@ -8,8 +8,8 @@ from repro.config import Run
 from repro.errors import ReproError
 from repro.records import Record
 from repro.train.device import choose_device, own_stream
-from repro.train.run import Settings, training
-from repro.train.trainer import Interrupted
+from repro.train.run import Interrupted, training
+from repro.train.settings import Settings
 
 
 def train_run(run: Run, settings: Settings) -> Record:

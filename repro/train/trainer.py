@@ -1,11 +1,10 @@
 """The one training loop that serves every experiment; FP32 is the absence of a quantiser."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from repro.config.registry import OPTIMIZERS, SCHEDULES
 from repro.config.spec import Spec, split_options
@@ -16,26 +15,19 @@ from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_ra
 from repro.quant import quant_layers
 from repro.train.build import build_model
 from repro.train.device import autocast, set_matmul_precision
-from repro.train.graph import StepGraph
+from repro.train.evaluation import batch_logits, batch_loss, score
+from repro.train.graph import Capture, CudaCapture, StepGraph
 from repro.train.seeds import derive_seed
 
-EVALUATION_BATCH = {"cpu": 500, "cuda": 2500}  # images; on a GPU fewer and larger kernels
-
-
-class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
-    """The run was asked to stop; the trainer's state is at a step's boundary and can be saved."""
-
-
-def _loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross entropy without label smoothing, never in bfloat16."""
-    return cross_entropy(logits.float() if logits.dtype == torch.bfloat16 else logits, labels, reduction=reduction)
+# Hears of each part of a step when it is done, with the tensors that it made.
+Observer = Callable[[str, Mapping[str, Tensor]], None]
 
 
 class Trainer:
     """Model, optimiser and data of one run, and the state to continue it from any step.
 
-    An epoch is ``start_epoch``, a ``train_step`` for each of ``batches``, and ``finish_epoch``, so that one
-    process can take the steps of several runs in turns; ``train_epoch`` is all three.
+    An epoch is all of ``steps`` and ``finish_epoch``, so that one process can take the steps of several runs in
+    turns; ``train_epoch`` is both.
 
     Attributes:
         model: The model, quantisers attached.
@@ -52,10 +44,21 @@ class Trainer:
         data: ImageData,
         device: torch.device,
         weights: Mapping[str, Tensor] | None = None,
+        *,
+        observer: Observer | None = None,
+        capture: Capture | None = None,
     ) -> None:
-        """Build everything from the resolved experiment; weights are drawn on the CPU, whatever the device.
+        """Build everything from the spec; weights are drawn on the CPU, whatever the device.
 
-        ``weights`` are those that a run with ``start_from`` begins with, before its quantisers are attached.
+        Args:
+            spec: The run's spec.
+            seed: The run's seed.
+            data: The run's data.
+            device: Where to train.
+            weights: With which a run with ``start_from`` begins, before its quantisers are attached.
+            observer: Hears, in this order, of ``start``, ``batch`` (images, labels), ``forward`` (logits),
+                ``backward`` (loss), ``update`` (norm) and ``count``.
+            capture: Captures a step; by default CUDA's on a GPU, unless someone observes, and none on a CPU.
         """
         self.spec, self.seed, self.data, self.device = spec, seed, data.to(device), device
         torch.manual_seed(derive_seed(seed, "weights"))
@@ -74,7 +77,10 @@ class Trainer:
         self.epochs_done = self.steps_done = 0
         self.batches = _batches(len(data.train.labels), spec["batch_size"])
         self._draw = self._draw_epoch()
-        self._graph = StepGraph(self._train_rows, spec["batch_size"], device, self._generator)
+        self._observer = observer
+        if capture is None and device.type == "cuda" and observer is None:
+            capture = CudaCapture(device, self._generator)
+        self._graph = StepGraph(self._train_rows, spec["batch_size"], device, capture)
         self._sums = {
             name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", "correct", "norm", "clipped")
         }
@@ -84,25 +90,18 @@ class Trainer:
         name, options = split_options(self.spec["schedule"])
         return float(self._base_rate * SCHEDULES[name](self.epochs_done, **options))
 
-    def train_epoch(self, after_step: Callable[[int, int], bool] = lambda step, steps: False) -> dict[str, float]:
-        """Train one epoch, or the rest of one.
-
-        Args:
-            after_step: Called with steps done and steps in all after each; true asks to stop.
-
-        Returns:
-            What ``finish_epoch`` does.
-
-        Raises:
-            Interrupted: If ``after_step`` asked to stop before the last step.
-        """
-        self.start_epoch()
-        steps = len(self.batches)
-        while self.steps_done < steps:
-            self.train_step()
-            if after_step(self.steps_done, steps) and self.steps_done < steps:
-                raise Interrupted
+    def train_epoch(self) -> dict[str, float]:
+        """Train one epoch, or the rest of one; gives what ``finish_epoch`` does."""
+        for _ in self.steps():
+            pass
         return self.finish_epoch()
+
+    def steps(self) -> Iterator[int]:
+        """Train one epoch, or the rest of one, step by step; gives the steps done after each."""
+        self.start_epoch()
+        while self.steps_done < len(self.batches):
+            self.train_step()
+            yield self.steps_done
 
     def start_epoch(self) -> None:
         """Rate, sample order, crops and flips of the next epoch, or of the one under way after a resume."""
@@ -144,15 +143,15 @@ class Trainer:
         """Mean loss in nats and accuracy as a fraction, in evaluation mode; ``split`` is one of ``data``."""
         self.model.eval()
         set_matmul_precision(self.device, self.spec["precision"])
-        loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        size = EVALUATION_BATCH[self.device.type]
-        for start in range(0, len(split.labels), size):
-            images, labels = split.images[start : start + size], split.labels[start : start + size]
-            with autocast(self.device, self.spec["precision"]):
-                logits = self.model(normalize(images, self._mean, self._std))
-            loss += _loss(logits, labels, reduction="sum")
-            correct += (logits.argmax(1) == labels).sum()
-        return loss.item() / len(split.labels), correct.item() / len(split.labels)
+        return score(batch_logits(self._forward, self.data, split), split.labels)
+
+    def evaluate_splits(self) -> dict[str, float]:
+        """``test_loss`` and ``test_accuracy``; the same of ``validation`` where images are held out."""
+        figures = {}
+        for name, split in (("test", self.data.test), ("validation", self.data.validation)):
+            if split is not None:
+                figures[f"{name}_loss"], figures[f"{name}_accuracy"] = self.evaluate(split)
+        return figures
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs to go on bit for bit, also in the middle of an epoch."""
@@ -188,7 +187,10 @@ class Trainer:
 
     def _train_rows(self, rows: Tensor) -> None:
         """One step on the samples at ``rows`` (int64 [B]) of the epoch's order."""
-        self._step(*self._batch(rows))
+        self._observe("start")
+        images, labels = self._batch(rows)
+        self._observe("batch", images=images, labels=labels)
+        self._step(images, labels)
 
     def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         draw, train = self._draw, self.data.train
@@ -201,10 +203,11 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor) -> None:
         """Forward, backward, gradient clip, AdamW, weight clip: the order of figure 1 as it was run."""
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.spec["precision"]):
-            logits = self.model(images)
-        loss = _loss(logits, labels)
+        logits = self._forward(images)
+        self._observe("forward", logits=logits)
+        loss = batch_loss(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._observe("backward", loss=loss)
         if self._fused_update.serves():
             norm = self._fused_update.step(self.spec["gradient_clip"])
         else:
@@ -212,7 +215,19 @@ class Trainer:
             norm = clip_gradients(gradients, self.spec["gradient_clip"])
             self.optimizer.step()
             self.weight_clip.step()
+        self._observe("update", norm=norm)
         self._count(logits.detach(), labels, loss.detach(), norm)
+        self._observe("count")
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images in the spec's arithmetic."""
+        with autocast(self.device, self.spec["precision"]):
+            logits: Tensor = self.model(images)
+        return logits
+
+    def _observe(self, part: str, **made: Tensor) -> None:
+        if self._observer is not None:
+            self._observer(part, {name: tensor.detach() for name, tensor in made.items()})
 
     def _count(self, logits: Tensor, labels: Tensor, loss: Tensor, norm: Tensor) -> None:
         """Add the step to the epoch's sums, which stay on the device."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from repro.config import Run
 from repro.records import read_record
-from repro.train.run import Settings, Tracker, only_writer
+from repro.train.run import only_writer
+from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
 
 # Below the results, but no place for records: `find_records` does not look there, and git ignores it.
@@ -36,6 +37,9 @@ def restore_weights(run: Run, settings: Settings) -> Path:
     path = run.weights_path(settings.results)
     if path.exists():
         return path
+    source, _ = settings.start_of(run)
+    if source is not None and source.record_path(settings.results).exists():
+        restore_weights(source, settings)  # those that this one starts from
     if not run.record_path(settings.results).exists():
         train_run(run, settings)
         if path.exists():

@@ -52,9 +52,10 @@ def test_every_code_of_every_width_comes_back(bits):
 
 
 @pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 13, 10)])
+@pytest.mark.parametrize("name", ["absmax", "dorefa", "lsq", "nf4"])
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_and_image_size_comes_back_bit_for_bit(packed, model, image_shape):
-    net, _, path = packed(model=model, image_shape=image_shape)
+def test_every_model_and_image_size_comes_back_bit_for_bit(packed, model, name, image_shape):
+    net, _, path = packed(name=name, model=model, image_shape=image_shape)
     images = torch.randn(4, *image_shape).to(memory_format=torch.channels_last)
     again = load_packed(path).model
     with torch.no_grad():

@@ -3,15 +3,23 @@
 import json
 from pathlib import Path
 
-from repro.config.runs import Run
+from repro.config import Run, complete_spec
 from repro.records import EPOCH_COLUMNS, Record, write_record
 
-SPEC = {
-    "dataset": {"name": "digits10", "train_images": None},
-    "quantizer": {"name": "absmax", "bits": 4},
-    "optimizer": {"name": "adamw", "learning_rate": 0.001},
-    "epochs": 4,
-}
+SPEC = complete_spec(
+    {
+        "dataset": {"name": "digits10"},
+        "model": {"name": "vgg", "width": 0.25, "dropout": 0.5},
+        "quantizer": {"name": "absmax", "bit_width": 4},
+        "optimizer": {"name": "adamw", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0},
+        "gradient_clip": None,
+        "weight_clip": "none",
+        "schedule": "constant",
+        "epochs": 4,
+        "batch_size": 128,
+        "precision": "fp32",
+    }
+)
 
 
 def planned_run(seed=0, spec_hash="0a1b2c3d"):

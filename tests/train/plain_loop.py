@@ -1,4 +1,4 @@
-"""The paper's recipe as an independent loop, written from the paper and the evidence without the core's code."""
+"""The paper's recipe as an independent loop, written from the paper and the authors' log without the core's code."""
 
 import torch
 import torch.nn.functional as F

@@ -1,27 +1,30 @@
-"""The whole recipe against an independent loop, written from the paper and the evidence without the core's code."""
+"""The whole recipe against an independent loop, written from the paper and the authors' log without the core's code."""
 
 import math
 
 import pytest
 import torch
 
+from repro.config import complete_spec
 from repro.data import load_dataset
 from repro.train.seeds import derive_seed
-from repro.train.trainer import Interrupted, Trainer
+from repro.train.trainer import Trainer
 from tests.train.plain_loop import PlainLoop
 
-SPEC = {
-    "dataset": {"name": "digits10"},
-    "model": {"name": "vgg", "width": 0.125, "dropout": 0.5},
-    "quantizer": {"name": "absmax", "bit_width": 4},
-    "optimizer": {"name": "adamw", "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 5e-4},
-    "gradient_clip": 0.5,
-    "weight_clip": {"name": "tanh", "bound": 3.0},
-    "schedule": {"name": "cosine", "t_max": 4.0},
-    "epochs": 6,
-    "batch_size": 100,
-    "precision": "fp32",
-}
+SPEC = complete_spec(
+    {
+        "dataset": {"name": "digits10"},
+        "model": {"name": "vgg", "width": 0.125, "dropout": 0.5},
+        "quantizer": {"name": "absmax", "bit_width": 4},
+        "optimizer": {"name": "adamw", "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 5e-4},
+        "gradient_clip": 0.5,
+        "weight_clip": {"name": "tanh", "bound": 3.0},
+        "schedule": {"name": "cosine", "t_max": 4.0},
+        "epochs": 6,
+        "batch_size": 100,
+        "precision": "fp32",
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -45,32 +48,22 @@ def test_core_equals_the_plain_loop_over_16_steps(
     """
     torch.set_num_threads(1)
     data = load_dataset("digits10", train_images=800)
-    trainer = Trainer({**SPEC, **changes}, 0, data, torch.device("cpu"))
-    trainer.model.double()
-    plain = PlainLoop(trainer.model.state_dict(), quantized)
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
-    original = trainer._batch
-
-    def batch(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = original(*arguments)
-        batches.append((images.double(), labels))
-        return batches[-1]
-
-    trainer._batch = batch
-
     core_losses, plain_losses = [], []
+
+    def note(part: str, made: dict[str, torch.Tensor]) -> None:
+        if part == "batch":
+            batches.append((made["images"].double(), made["labels"]))
+        elif part == "backward":
+            core_losses.append(made["loss"].item())
+
+    trainer = Trainer({**SPEC, **changes}, 0, data, torch.device("cpu"), observer=note)
+    trainer.model.double()
+    trainer.model.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+    plain = PlainLoop(trainer.model.state_dict(), quantized)
     for epoch in range(1, 3):
         batches.clear()
-        before = 0.0
-
-        def note(step: int, steps: int) -> bool:
-            nonlocal before
-            total = trainer._sums["loss"].item()
-            core_losses.append((total - before) / 100)
-            before = total
-            return False
-
-        trainer.train_epoch(note)
+        trainer.train_epoch()
         rate = 1e-3 * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / 4))
         torch.manual_seed(derive_seed(0, "dropout", epoch))
         plain_losses += [plain.step(images.contiguous(), labels, rate, clip, soft) for images, labels in batches]
@@ -80,11 +73,10 @@ def test_core_equals_the_plain_loop_over_16_steps(
     assert core_losses[-1] < 0.8 * core_losses[0], "and it learns"
 
 
-def test_interrupted_is_raised_between_steps_only() -> None:
+def test_an_epoch_can_pause_after_any_step() -> None:
     data = load_dataset("digits10", train_images=200)
     trainer = Trainer(SPEC, 0, data, torch.device("cpu"))
-    with pytest.raises(Interrupted):
-        trainer.train_epoch(lambda step, steps: True)
+    next(trainer.steps())
     assert (trainer.epochs_done, trainer.steps_done) == (0, 1)
-    trainer.train_epoch(lambda step, steps: True)  # the last step of the epoch ends it all the same
+    trainer.train_epoch()
     assert (trainer.epochs_done, trainer.steps_done) == (1, 0)

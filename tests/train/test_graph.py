@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from repro.config import Run
+from repro.config import Run, Spec
 from repro.data import ImageData, load_dataset
 from repro.train import Trainer
 from repro.train.graph import WARM_UP_STEPS, StepGraph
@@ -25,14 +25,12 @@ def digits() -> ImageData:
     return load_dataset("digits10", train_images=340, test_images=40)
 
 
-def graphed(trainer: Trainer, captures: list[Recorded]) -> Trainer:
+def graphed(spec: Spec, data: ImageData, captures: list[Recorded]) -> Trainer:
     def capture(call: Callable[[], None]) -> Recorded:
         captures.append(Recorded(call))
         return captures[-1]
 
-    size = trainer.spec["batch_size"]
-    trainer._graph = StepGraph(trainer._train_rows, size, CPU, trainer._generator, capture)
-    return trainer
+    return Trainer(spec, 0, data, CPU, capture=capture)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -42,7 +40,7 @@ def test_replayed_epochs_have_the_bits_of_called_ones(
     """Three epochs of ten full batches and a short one: rate, order, crops and dropout are those of each epoch."""
     spec = tiny_run(batch_size=32, precision=precision).spec
     captures: list[Recorded] = []
-    plain, replayed = Trainer(spec, 0, digits, CPU), graphed(Trainer(spec, 0, digits, CPU), captures)
+    plain, replayed = Trainer(spec, 0, digits, CPU), graphed(spec, digits, captures)
     for _ in range(3):
         assert plain.train_epoch() == replayed.train_epoch()
     assert len(captures) == 1, "captured once for all epochs"
@@ -77,7 +75,7 @@ def test_warm_up_and_other_batch_sizes_are_called_as_they_are() -> None:
         captures.append(Recorded(call))
         return captures[-1]
 
-    graph = StepGraph(lambda rows: called.append(rows.tolist()), 2, CPU, torch.Generator(), capture)
+    graph = StepGraph(lambda rows: called.append(rows.tolist()), 2, CPU, capture)
     for index in range(WARM_UP_STEPS):
         graph(2 * index, 2 * index + 2)
     assert not captures

@@ -113,10 +113,12 @@ def test_a_stopped_one_goes_on_with_the_same_bits_and_without_the_source(plan: P
 
 
 def test_weights_that_are_gone_come_back(plan: Plan, trained: Path) -> None:
-    run = plan.run("tuned", 0)
+    """Those of the source too, as in a clone, which holds records alone."""
+    run, source = plan.run("tuned", 0), plan.run("fp32_cifar10", 0)
     train_run(run, Settings(results=trained, plan=plan))
     whole = weights(run, trained)
-    run.weights_path(trained).unlink()
+    for one in (run, source):
+        one.weights_path(trained).unlink()
     restore_weights(run, Settings(results=trained, plan=plan))
     again = weights(run, trained)
     assert all(torch.equal(whole[name], again[name]) for name in whole)

@@ -75,11 +75,13 @@ def test_last_short_batch_is_kept_and_a_lone_image_joins_it(
 
 
 def test_every_image_is_trained_on_once_an_epoch(digits: ImageData, tiny_run: Callable[..., Run]) -> None:
-    trainer = Trainer(tiny_run(batch_size=64).spec, 0, digits, CPU)
     labels: list[int] = []
-    original = trainer._step
-    trainer._step = lambda images, batch: (labels.extend(batch.tolist()), original(images, batch))[1]
-    trainer.train_epoch()
+
+    def keep(part: str, made: dict[str, torch.Tensor]) -> None:
+        if part == "batch":
+            labels.extend(made["labels"].tolist())
+
+    Trainer(tiny_run(batch_size=64).spec, 0, digits, CPU, observer=keep).train_epoch()
     assert sorted(labels) == sorted(digits.train.labels.tolist())
 
 
