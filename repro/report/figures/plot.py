@@ -297,6 +297,7 @@ def inline_svg(svg: bytes, name: str) -> str:
     text = re.sub(r" font-family: [^;\"]*;?", "", text)  # the page's own
     text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r'(<image [^>]*?) id="[^"]*"', r"\1", text)  # matplotlib gives it to the picture and its group
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'href="#', f'href="#{name}-', text)
     text = text.replace("url(#", f"url(#{name}-")
