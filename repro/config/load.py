@@ -116,12 +116,20 @@ def _override(raw: Any, overrides: Mapping[str, Any], problems: Problems) -> Any
     if not isinstance(raw, Mapping):
         return raw
     raw = {**raw, **overrides}
+    if "seeds" in overrides:
+        raw["seeds"] = _typed_seeds(overrides["seeds"])
     if "seeds" in overrides and isinstance(raw.get("scales"), Mapping):
         raw["scales"] = {
             name: {**scale, "seeds": None} if isinstance(scale, Mapping) else scale
             for name, scale in raw["scales"].items()
         }
     return raw
+
+
+def _typed_seeds(given: Any) -> Any:
+    """Seeds as they come from a command line: ``seeds=[0,1]`` as texts, ``seeds=0`` as one number."""
+    items = given if isinstance(given, list | tuple) else [given]
+    return [int(item) if isinstance(item, str) and item.strip().isdecimal() else item for item in items]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,11 +25,13 @@ def copy_project(source: Path, target: Path, *also: str) -> Path:
     return target
 
 
-def snakemake(folder: Path, *arguments: str, scale: str = "smoke") -> subprocess.CompletedProcess[str]:
+def snakemake(
+    folder: Path, *arguments: str, scale: str = "smoke", config: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run snakemake in a folder that has no data; output is text, both streams in ``stdout``."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "REPRO"))}
     return subprocess.run(
-        [Path(sys.executable).parent / "snakemake", "--cores", "2", *arguments, "--config", f"scale={scale}"],
+        [Path(sys.executable).parent / "snakemake", "--cores", "2", *arguments, "--config", f"scale={scale}", *config],
         cwd=folder,
         env={**environment, "REPRO_DATA_DIR": str(folder / "no-data")},
         stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from repro.config import Plan, load_config
 from repro.records import find_records, read_record
 from tests.conftest import PROJECT, comes_true
 
-from .conftest import snakemake
+from .conftest import copy_project, snakemake
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -53,6 +53,21 @@ def test_everything_ran(smoke_project: Path) -> None:
     assert ablation.environment["shared"]["epochs"] == 2, "the main run came first"
     assert not list(smoke_project.glob("results/**/.*snapshot*"))
     assert f"{len(records)} added" in (smoke_project / "results" / ".mlflow-smoke.txt").read_text()
+
+
+@pytest.mark.parametrize(("typed", "seeds"), [("seeds=[0,1,2]", {0, 1, 2}), ("seeds=[0, 2]", {0, 2}), ("seeds=7", {7})])
+def test_seeds_as_typed(project: Path, tmp_path: Path, typed: str, seeds: set[int]) -> None:
+    """Snakemake hands a list over as texts."""
+    result = snakemake(copy_project(project, tmp_path / "clone"), "-n", "-p", "mobile", config=[typed])
+    assert result.returncode == 0, result.stdout
+    assert {int(seed) for seed in re.findall(r"mobile_cifar10/seed(\d+)-", result.stdout)} == seeds
+
+
+def test_a_seed_that_is_none_is_refused_in_words(project: Path, tmp_path: Path) -> None:
+    result = snakemake(copy_project(project, tmp_path / "clone"), "-n", config=["seeds=[0,one]"])
+    assert result.returncode == 1
+    assert "seeds: [0, 'one'] is not allowed; expected a list of at least one: an integer >= 0" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
 def test_again_is_nothing_to_do(smoke_project: Path) -> None:
