@@ -140,7 +140,8 @@ class Trainer:
         """Mean loss in nats and accuracy as a fraction, in evaluation mode; ``split`` is one of ``data``."""
         self.model.eval()
         set_matmul_precision(self.device, self.spec["precision"])
-        return score(batch_logits(self._forward, self.data, split), split.labels)
+        with autocast(self.device, self.spec["precision"]):
+            return score(batch_logits(self.model, self.data, split), split.labels)
 
     def evaluate_splits(self) -> dict[str, float]:
         """``test_loss`` and ``test_accuracy``; the same of ``validation`` where images are held out."""
@@ -200,7 +201,8 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor) -> None:
         """Forward, backward, gradient clip, AdamW, weight clip: the order of figure 1 as it was run."""
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self._forward(images)
+        with autocast(self.device, self.spec["precision"]):
+            logits = self.model(images)
         self._observe("forward", logits=logits)
         loss = batch_loss(logits, labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -215,12 +217,6 @@ class Trainer:
         self._observe("update", norm=norm)
         self._count(logits.detach(), labels, loss.detach(), norm)
         self._observe("count")
-
-    def _forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images in the spec's arithmetic."""
-        with autocast(self.device, self.spec["precision"]):
-            logits: Tensor = self.model(images)
-        return logits
 
     def _observe(self, part: str, **made: Tensor) -> None:
         if self._observer is not None:
