@@ -151,7 +151,7 @@ PARITY = Table(
     "parity",
     "Is 4-bit as good as full precision?",
     f"4-bit minus unquantised, two one-sided paired t-tests at {ALPHA:g} of ±{100 * MARGIN:g} points, a margin between "
-    f"what the paper calls parity (0.16) and a gap (1.5). Seeds needed: for {100 * WANTED_POWER:.0f} % power.",
+    f"what the paper calls parity (0.16) and a gap (1.5). The CSV has the power, and the seeds that {100 * WANTED_POWER:.0f} % would need.",
     _parity_rows,
     (
         printed("gap", "difference", "points"),
@@ -160,7 +160,7 @@ PARITY = Table(
         Column("difference", "difference", MEASURED, _gap),
         _tested("parity", f"equal within {100 * MARGIN:g}?", "p_value", outcome),
         _tested("power", "power at this n", "power", _power, aside=True),
-        _tested("seeds", "seeds needed", "seeds_needed", _seeds),
+        _tested("seeds", "seeds needed", "seeds_needed", _seeds, aside=True),
     ),
     lambda view: [name for pair in PAIRS.values() for name in pair],
 )
