@@ -151,7 +151,7 @@ PARITY = Table(
     "parity",
     "Is 4-bit as good as full precision?",
     f"4-bit minus unquantised, two one-sided paired t-tests at {ALPHA:g} of ±{100 * MARGIN:g} points, a margin between "
-    f"what the paper calls parity (0.16) and a gap (1.5). The CSV has the power, and the seeds that {100 * WANTED_POWER:.0f} % would need.",
+    f"what the paper calls parity (0.16) and a gap (1.5). Power, and seeds for {100 * WANTED_POWER:.0f} %: in the CSV.",
     _parity_rows,
     (
         printed("gap", "difference", "points"),
