@@ -51,7 +51,8 @@ class RunView:
         if name not in self.epochs:
             return pd.Series(dtype=float)
         start, end = map_epochs(first, last or self.of, self.planned, self.of)
-        return self.epochs.loc[self.epochs["epoch"].between(start, end), name].dropna()
+        epochs = self.epochs["epoch"].to_numpy()
+        return self.epochs[name][(epochs >= start) & (epochs <= end)].dropna()
 
     @property
     def best(self) -> pd.Series:

@@ -101,6 +101,8 @@ class Runs:
                 for seed, view in self.views(known_scale, experiment, device).items()
                 if known_scale == scale and _kind(query, view) == kind and view.facts["status"] == COMPLETED
             }
+            if len(views) < 2:  # no spread of its own
+                continue
             figures = pd.Series({seed: ask(query, view) for seed, view in views.items()}, dtype=float).dropna()
             if len(figures):
                 trajectory = str(next(iter(views.values())).facts["trajectory"])
