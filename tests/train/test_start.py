@@ -30,10 +30,13 @@ def test_a_training_imports_neither_torchs_compiler_nor_what_others_need(project
     assert not set(HEAVY) & set(modules)
 
 
-@pytest.mark.parametrize("experiment", ["main_cifar10", "fp32_cifar10", "lsq_w4a4_cifar10", "int4_radix4_cifar10"])
+@pytest.mark.parametrize(
+    "experiment",
+    ["main_cifar10", "fp32_cifar10", "lsq_w4a4_cifar10", "int4_radix4_cifar10", "published_dorefa_w4_resnet20"],
+)
 def test_products_are_counted_as_torch_counts_them(config: Config, experiment: str) -> None:
-    model = build_model(Plan(config, "smoke").run(experiment, 0).spec, 10)
-    ours = count_flops(model)
+    model = build_model(Plan(config, "paper").run(experiment, 0).spec, 10)
+    ours = count_flops(model, (3, 32, 32))
     model.eval()
     with FlopCounterMode(display=False) as forward, torch.no_grad():
         model(torch.zeros(2, 3, 32, 32))
