@@ -91,8 +91,8 @@ def _experiments(view: View) -> list[str]:
 STATEMENTS = Plot(
     "statements",
     "The paper's statements, its log, and what was measured",
-    "Hollow marks decide nothing: the paper's own, the log's, and ours from shortened runs. Pale bars are one run's "
-    "standard error, thin ones 95 % intervals over seeds; orange bars are ranges that the paper quotes.",
+    "Hollow: ours from shortened runs, which decide nothing, and what is not ours. Several marks in a row are several "
+    "methods or readings. Pale bars: one standard error of the test set; thin bars: 95 % intervals over seeds.",
     "Dot plot: one line for each main statement of the paper with the printed value, the log's and the measured one.",
     _draw,
     _experiments,

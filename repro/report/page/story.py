@@ -109,8 +109,8 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
     elif not view.decides:
         gaps = "; ".join(f"{data} {each}" for data, each in _gaps(tests).items())
         yield f"Not answered yet: only runs of the paper's length ({_paper_length(records)}) decide."
-        yield f"In runs shortened to {_length(view)}, 4-bit training minus the same training {_plain(view)} is, in points:"
-        yield f"{gaps}."
+        yield f"In runs shortened to {_length(view)}, 4-bit training minus the same training {_plain(view)} is, in"
+        yield f"points: {gaps}."
     else:
         yield " ".join(f"{_verdict(test)} on {data}, {RULES[rule]}: {_words(test)}."
                        for (data, rule), test in tests.items())  # fmt: skip
