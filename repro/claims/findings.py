@@ -109,7 +109,7 @@ def outcome(judged: Judged) -> str:
     if judgement.verdict == AGAINST_LOG and findings.log:
         if claim.query and claim.query.name == "equal_accuracies":
             number, cells = claim.show(findings.log.low), claim.query.arguments["cells"]
-            return f"{number} of its {len(cells)} accuracies are those of the CPU run's log, digit for digit"
+            return f"{number} of the table's {len(cells)} accuracies are those of the CPU run's log, digit for digit"
         log = claim.with_unit(claim.show(findings.log.low))
         return f"the authors' own log has {log} where the paper has {paper_text(claim)}"
     if judgement.verdict == NOT_MEASURED:
@@ -132,7 +132,7 @@ def figure_text(judged: Judged, measured: Measured) -> str:
     interval = found.interval()
     half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
     figure = claim.with_unit(claim.show(found.mean) + half)
-    about = ", ".join(filter(None, (f"n = {len(found.values)}", _rule(claim), _reading(claim, measured, found))))
+    about = "; ".join(filter(None, (f"n = {len(found.values)}", _rule(claim), _reading(claim, measured, found))))
     return f"{figure} ({about}) at scale {measured.scale}"
 
 
@@ -151,8 +151,12 @@ def _rule(claim: Claim) -> str:
 def _reading(claim: Claim, measured: Measured, found: Measurement) -> str:
     """What is compared with what, and how it was chosen among several readings."""
     chosen = "smallest" if claim.combine == "each" and claim.rule == "above" else "nearest to the paper"
-    among = f"the {chosen} of {len(measured.found)} run, of {measured.choices}" if measured.choices > 1 else ""
-    return ", ".join(filter(None, (found.runs if claim.minus else "", among)))
+    among = (
+        f"the {chosen} of the {len(measured.found)} comparisons run, of {measured.choices}"
+        if measured.choices > 1
+        else ""
+    )
+    return "; ".join(filter(None, (found.runs if claim.minus else "", among)))
 
 
 def length_warning(evidence: Evidence) -> str:
@@ -172,7 +176,7 @@ def length_warning(evidence: Evidence) -> str:
         found += ", but not both the main run and its unquantised twin"
     else:
         found = f"No run {length} is finished yet"
-        found += f"; {short} shorter one{'s are' if short > 1 else ' is'}" if short else ""
+        found += f"; {short} shorter run{'s are' if short > 1 else ' is'}" if short else ""
     return f"{found}. So nothing here confirms or refutes its main result."
 
 

@@ -54,7 +54,7 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     write(factory, "main_cifar10", 0.92, scale="short")
     write(factory, "fp32_cifar10", 0.95, scale="short")
     assert re.search(
-        r"yet; −[\d.]+ points \(n = 1, at the paper's epoch 100 .*less unq.*\) at scale short\.$",
+        r"yet; −[\d.]+ points \(n = 1; at the paper's epoch 100 .*less unq.*\) at scale short\.$",
         parity().sentence,
     )
     write(factory, "main_cifar10", 0.92, 0.92, 0.92)
@@ -65,18 +65,17 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     ):
         write(factory, "fp32_cifar10", *accuracy)
         assert (parity().verdict, f": {words}, " in parity().sentence) == (verdict, True)
-        assert re.search(r"\(n = 3, at the paper.s epoch 100 .*\) at scale paper\.$", parity().sentence)
+        assert re.search(r"\(n = 3; at the paper.s epoch 100 .*\) at scale paper\.$", parity().sentence)
     schedule = next(one for one in headlines(judge_all(evidence())) if one.title == "Schedule")
     assert schedule.verdict == AGAINST_LOG
     assert "the authors' own log has 0.016 of the initial rate" in schedule.sentence
 
 
 def test_the_warning_stays_until_the_main_result_has_runs(factory, evidence):
-    assert "No run of the paper's length (150 epochs; 100 in the ablation) is finished yet. So" in length_warning(
-        evidence()
-    )
+    length = "of the paper's length (150 epochs; 100 in the ablation)"
+    assert f"No run {length} is finished yet. So" in length_warning(evidence())
     factory.write("mobile_cifar10", "paper", 0)
-    assert "is finished yet; 1 shorter one is. So nothing" in length_warning(evidence())
+    assert "is finished yet; 1 shorter run is. So nothing" in length_warning(evidence())
     factory.write("ablation_full", "paper", 0)
     assert f"1 run {length} is finished, but not both" in length_warning(evidence())
     factory.write("main_cifar10", "paper_bf16", 0)
