@@ -95,7 +95,7 @@ def _draw(view: View) -> Drawing:
     draw_dots(bottom, gaps)
     top.set_xlabel("test accuracy, best epoch (%)")
     bottom.axvline(0, color="#5b616c", linewidth=0.8)
-    bottom.set_xlabel("points; the paper's and the round marks at the best epoch")
+    bottom.set_xlabel("points (paper and round: best epoch)")
     bottom.margins(x=0.15)
     lines = cell_lines(view, accuracies, panel="accuracy") + cell_lines(view, gaps, panel="gap")
     data = pd.DataFrame(lines)
@@ -115,8 +115,8 @@ def _experiments(view: View) -> list[str]:
 STATEMENTS = Plot(
     "statements",
     "The paper's statements, its log, and what was measured",
-    "Hollow: ours from shortened runs, which decide nothing, and what is not ours. Several marks in a row are several "
-    "methods or readings. Pale bars, mostly hidden by marks: one standard error of the test set; thin bars: 95 % intervals over seeds.",
+    "Hollow: ours from shortened runs, which decide nothing, and what is not ours. Several marks in a row: several "
+    "methods or readings. Pale bars, mostly under the marks: one standard error; thin bars: 95 % over seeds.",
     "Dot plot: one line for each main statement of the paper with the printed value, the log's and the measured one.",
     _draw,
     _experiments,
