@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from repro.analysis import Evidence, deciding_scales, in_bf16
-from repro.claims.claim import Measured
+from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.combine import shown
 from repro.claims.judge import ARITHMETIC, Judged, judge_all
 from repro.claims.ledger import FOLDER, HEADLINES
@@ -107,6 +107,9 @@ def outcome(judged: Judged) -> str:
     deciding = next((one for one in findings.measured if one.scale == judgement.decided_by), None)
     figure = figure_text(judged, deciding) if deciding else ""
     if judgement.verdict == AGAINST_LOG and findings.log:
+        if claim.query and claim.query.name == "equal_accuracies":
+            number, cells = claim.show(findings.log.low), claim.query.arguments["cells"]
+            return f"{number} of the table's {len(cells)} accuracies are those of the CPU run's log, digit for digit"
         log = claim.with_unit(claim.show(findings.log.low))
         return f"the authors' own log has {log} where the paper has {paper_text(claim)}"
     if judgement.verdict == NOT_MEASURED:
@@ -128,7 +131,32 @@ def figure_text(judged: Judged, measured: Measured) -> str:
     claim, found = judged.claim, shown(judged.claim, measured)
     interval = found.interval()
     half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
-    return f"{claim.with_unit(claim.show(found.mean) + half)} (n = {len(found.values)}) at scale {measured.scale}"
+    figure = claim.with_unit(claim.show(found.mean) + half)
+    about = "; ".join(filter(None, (f"n = {len(found.values)}", _rule(claim), _reading(claim, measured, found))))
+    return f"{figure} ({about}) at scale {measured.scale}"
+
+
+def _rule(claim: Claim) -> str:
+    """The epoch at which an accuracy is read; empty for other figures."""
+    if claim.query is None:
+        return ""
+    if any(name.startswith("ptq") for name in (*claim.experiments, *claim.minus)):
+        return "at the epoch whose weights PTQ took"
+    epoch = claim.query.arguments.get("epoch")
+    at = {"best_test_accuracy": "best epoch", "final_test_accuracy": "last epoch",
+          "test_accuracy_at": f"at the paper's epoch {epoch} or the same share of a shorter run"}  # fmt: skip
+    return at.get(claim.query.name, "")
+
+
+def _reading(claim: Claim, measured: Measured, found: Measurement) -> str:
+    """What is compared with what, and how it was chosen among several readings."""
+    chosen = "smallest" if claim.combine == "each" and claim.rule == "above" else "nearest to the paper"
+    among = (
+        f"the {chosen} of the {len(measured.found)} comparisons run, of {measured.choices}"
+        if measured.choices > 1
+        else ""
+    )
+    return "; ".join(filter(None, (found.runs if claim.minus else "", among)))
 
 
 def length_warning(evidence: Evidence) -> str:
@@ -141,13 +169,15 @@ def length_warning(evidence: Evidence) -> str:
     runs = evidence.runs[evidence.runs["scale"].isin(scales)].drop_duplicates("run")
     long = int((runs["epochs"] >= FULL_LENGTH).sum())
     short = len(runs) - long
-    found = f"{long} run{'s' if long != 1 else ''} of its full length"
-    if short:
-        found += f" and {short} of fewer than {FULL_LENGTH} epochs"
-    return (
-        f"The paper's length has {found} so far, and not both of the main run and its unquantised twin: nothing here "
-        "confirms or refutes its main result."
-    )
+    main, ablation = (config.experiments[name].settings["epochs"] for name in (wanted[0], "ablation_full"))
+    length = f"of the paper's length ({main} epochs; {ablation} in the ablation)"
+    if long:
+        found = f"{long} run{'s' if long > 1 else ''} {length} {'are' if long > 1 else 'is'} finished"
+        found += ", but not both the main run and its unquantised twin"
+    else:
+        found = f"No run {length} is finished yet"
+        found += f"; {short} shorter run{'s are' if short > 1 else ' is'}" if short else ""
+    return f"{found}. So nothing here confirms or refutes its main result."
 
 
 def readme_findings(evidence: Evidence, judged: Sequence[Judged] | None = None) -> str:
@@ -163,7 +193,7 @@ def readme_findings(evidence: Evidence, judged: Sequence[Judged] | None = None) 
     lines += [f"**{warning}**", ""] if warning else []
     for one in headlines(judged):
         others = ", ".join(f"{number} {verdict}" for verdict, number in one.others.items())
-        lines.append(f"- **{one.title}.** {one.sentence}" + (f" Beside it: {others}." if others else ""))
+        lines.append(f"- **{one.title}.** {one.sentence}" + (f" Related claims: {others}." if others else ""))
     table = _table(evidence)
     if table:
         lines += ["", "Test accuracy on real CIFAR so far, in per cent, mean over seeds (`results/`):", "", *table]

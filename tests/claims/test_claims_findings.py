@@ -53,7 +53,10 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     assert (parity().verdict, "not measured at the paper's length yet" in parity().sentence) == (NOT_MEASURED, True)
     write(factory, "main_cifar10", 0.92, scale="short")
     write(factory, "fp32_cifar10", 0.95, scale="short")
-    assert re.search(r"yet; −[\d.]+ points \(n = 1\) at scale short\.$", parity().sentence)
+    assert re.search(
+        r"yet; −[\d.]+ points \(n = 1; at the paper's epoch 100 .*less unq.*\) at scale short\.$",
+        parity().sentence,
+    )
     write(factory, "main_cifar10", 0.92, 0.92, 0.92)
     for accuracy, verdict, words in (
         ((0.92, 0.92, 0.921), REPRODUCED, "holds"),
@@ -62,18 +65,19 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     ):
         write(factory, "fp32_cifar10", *accuracy)
         assert (parity().verdict, f": {words}, " in parity().sentence) == (verdict, True)
-        assert "(n = 3) at scale paper." in parity().sentence
+        assert re.search(r"\(n = 3; at the paper.s epoch 100 .*\) at scale paper\.$", parity().sentence)
     schedule = next(one for one in headlines(judge_all(evidence())) if one.title == "Schedule")
     assert schedule.verdict == AGAINST_LOG
     assert "the authors' own log has 0.016 of the initial rate" in schedule.sentence
 
 
 def test_the_warning_stays_until_the_main_result_has_runs(factory, evidence):
-    assert "0 runs of its full length so far" in length_warning(evidence())
+    length = "of the paper's length (150 epochs; 100 in the ablation)"
+    assert f"No run {length} is finished yet. So" in length_warning(evidence())
     factory.write("mobile_cifar10", "paper", 0)
-    assert "0 runs of its full length and 1 of fewer than 100 epochs" in length_warning(evidence())
+    assert "is finished yet; 1 shorter run is. So nothing" in length_warning(evidence())
     factory.write("ablation_full", "paper", 0)
-    assert "1 run of its full length and 1 of fewer" in length_warning(evidence())
+    assert f"1 run {length} is finished, but not both" in length_warning(evidence())
     factory.write("main_cifar10", "paper_bf16", 0)
     factory.write("fp32_cifar10", "paper", 0)  # in another arithmetic: no twin
     assert length_warning(evidence())
@@ -89,7 +93,7 @@ def test_the_readme_s_part(factory, evidence):
     counts = count(judge_all(evidence()))
     assert f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts" in text
     assert f"{counts.by_arithmetic} hold by arithmetic on printed numbers and 0 by training here" in text
-    assert "**The paper's length has 0 runs" in text
+    assert "**No run of the paper's length" in text
     assert len(re.findall(r"^- \*\*", text, re.MULTILINE)) == len(headlines(judge_all(evidence())))
     assert "| 4-bit, CIFAR-10 | `short` | 9 | 1 | 85.00 | 84.00 |" in text
     assert "| unquantised (bf16), same training | `short` | 9 | 1 | 86.00 | 85.00 |" in text

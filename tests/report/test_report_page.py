@@ -100,12 +100,13 @@ def test_the_first_screen_asks_and_answers(factory, tmp_path):
         factory.write(name, "short", best=best)
     _, text = build(factory, tmp_path)
     assert "All there is so far" not in text
-    assert "put 4-bit training 1.00 points below on CIFAR-10" in text
+    assert "unquantised in bfloat16 is, in points: CIFAR-10 −1.00 (best epoch), −1.00 (last epoch)." in text
+    assert "(150 epochs; 100 in the ablation) decide" in text
     for seed in (0, 1, 2):
         factory.write("main_cifar10", "paper", seed, 0.920 + 0.001 * seed)
         factory.write("fp32_cifar10", "paper", seed, 0.921 + 0.0012 * seed)
     _, text = build(factory, tmp_path)
-    assert re.search(r"Yes on CIFAR-10: 4-bit minus unquantised is −0\.12 ±0\.05 points \(3 seeds\)", text)
+    assert re.search(r"Yes on CIFAR-10, best epoch: 4-bit minus unquantised is −0\.12 ±0\.05 points \(3 seeds\)", text)
     assert "3 of " in text  # runs of scale paper in the answer to what is missing
 
 

@@ -74,7 +74,7 @@ SAYS = {
     set_aside: ["3 records set aside, in no table: 1 stale and 2 unreadable", "deadbeef", "not a readable record"],
     paper_scale: [
         "paper: CIFAR-10, 1 seed, 150 epochs, fp32",
-        "Undecided on CIFAR-10: 4-bit minus unquantised is −0.50",
+        "Undecided on CIFAR-10, best epoch: 4-bit minus unquantised is −0.50",
     ],
 }
 

@@ -193,7 +193,7 @@ class Mark:
 
 
 PAPER_MARK = Mark("paper, as printed", "D", THEIRS_COLOR, hollow=True)
-LOG_MARK = Mark("authors' log", "o", LOG_COLOR, hollow=True)
+LOG_MARK = Mark("authors' log", "^", LOG_COLOR, hollow=True)
 DIVERGED_MARK = Mark("diverged", "x", BAD)
 
 

@@ -1,14 +1,17 @@
 """The picture of the first screen: each main statement of the paper, its authors' log and ours on one axis."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from repro.paper import log_summary, parse_printed, read_logs, read_table
 from repro.report.cells import Cell, log_cell, our_cell, our_difference, paper_cell
 from repro.report.figures.plot import (
     LOG_MARK,
     PAPER_MARK,
+    THEIRS_COLOR,
     Drawing,
     Mark,
     Plot,
@@ -22,7 +25,7 @@ from repro.report.figures.plot import (
 )
 from repro.report.tables.accuracy import PAIRS
 from repro.report.view import View
-from repro.report.vocabulary import BEST
+from repro.report.vocabulary import BEST, LAST, span
 
 Rows = list[tuple[str, Series]]
 
@@ -45,8 +48,19 @@ def _accuracies(view: View) -> Rows:
     named = [pair for pair in named if pair[1]["experiments"] != [datasets["cifar10"]["experiment"]]]
     named += [(row["label"].replace(" (no QAware mods)", ""), row) for row in table7[1:]]
     for label, row in named:
-        rows.append((label, {PAPER_MARK: paper_cell(row["values"]["accuracy"], "%"), **_readings(view, row, mark)}))
-    return rows
+        readings = _readings(view, row, mark)
+        several = f" ({len(readings)} {'methods' if row in table2 else 'readings'})" if len(readings) > 1 else ""
+        rows.append((label + several, {PAPER_MARK: paper_cell(row["values"]["accuracy"], "%"), **readings}))
+    twin = our_cell(view, PAIRS["CIFAR-100"][1], BEST, "%")
+    rows.insert(3, ("Unquantised, CIFAR-100", {PAPER_MARK: paper_cell(None, "%"), mark: twin}))
+    return [(label + _other_length(view, series), series) for label, series in rows]
+
+
+def _other_length(view: View, series: Series) -> str:
+    """The epochs of a row whose runs at a shortened scale are not as long as the main run: those do not compare."""
+    main = our_cell(view, "main_cifar10", BEST, "%").epochs
+    found = {cell.epochs for cell in series.values() if cell.epochs} - {main}
+    return f" ({span(found, 'epoch')})" if found and main and not view.decides else ""
 
 
 def _readings(view: View, row: dict[str, list[str]], mark: Mark) -> dict[Mark, Cell]:
@@ -57,11 +71,12 @@ def _readings(view: View, row: dict[str, list[str]], mark: Mark) -> dict[Mark, C
 
 
 def _gaps(view: View) -> Rows:
-    mark = replace(our_marks(view)[0], label="measured here")
+    best, last = our_marks(view)
+    marks = {replace(best, label="measured here"): BEST, replace(last, label="measured here, last epoch"): LAST}
     printed = parse_printed(read_table("table2")["rows"][1]["values"]["gap"]).low
     rows: Rows = []
     for title, (main, reference) in PAIRS.items():
-        series = {mark: our_difference(view, main, reference, BEST, "points")}
+        series = {mark: our_difference(view, main, reference, rule, "points") for mark, rule in marks.items()}
         paper = {PAPER_MARK: replace(paper_cell("0", "points"), value=-printed)} if title == "CIFAR-10" else {}
         rows.append((f"4-bit minus unquantised,\n{title}", {**paper, **series}))
     return rows
@@ -69,14 +84,18 @@ def _gaps(view: View) -> Rows:
 
 def _draw(view: View) -> Drawing:
     accuracies, gaps = beside_digits(view, _accuracies(view)), beside_digits(view, _gaps(view))
-    handles = [handle for handle in legend_of([*accuracies, *gaps]) if "\u200b" not in handle.get_label()]
+    papers = [row[PAPER_MARK] for _, row in accuracies if PAPER_MARK in row]
+    ranges = any(cell.known and math.isnan(cell.value) for cell in papers)
+    bar = Line2D([], [], color=THEIRS_COLOR, linewidth=4, alpha=0.45, label="range the paper quotes")
+    quoted = [bar] if ranges else []
+    handles = [handle for handle in legend_of([*accuracies, *gaps], quoted) if "\u200b" not in handle.get_label()]
     rows = [(0.195 * len(accuracies), 0.52, 1), (0.27 * len(gaps), 0.4, 1)]
-    figure, [[top], [bottom]] = canvas(rows, left=1.5, legend=handles, columns=3)
-    draw_dots(top, accuracies, shift=0.0)
+    figure, [[top], [bottom]] = canvas(rows, left=1.85, legend=handles, columns=2)
+    draw_dots(top, accuracies, wrap=40, shift=0.0)
     draw_dots(bottom, gaps)
     top.set_xlabel("test accuracy, best epoch (%)")
     bottom.axvline(0, color="#5b616c", linewidth=0.8)
-    bottom.set_xlabel("points, best epoch")
+    bottom.set_xlabel("points (paper and round: best epoch)")
     bottom.margins(x=0.15)
     lines = cell_lines(view, accuracies, panel="accuracy") + cell_lines(view, gaps, panel="gap")
     data = pd.DataFrame(lines)
@@ -85,14 +104,19 @@ def _draw(view: View) -> Drawing:
 
 def _experiments(view: View) -> list[str]:
     tables = [*read_table("table2")["rows"], *read_table("table7")["rows"]]
-    return ["main_cifar10", "main_cifar100", *(name for row in tables for name in row["experiments"])]
+    return [
+        "main_cifar10",
+        "main_cifar100",
+        PAIRS["CIFAR-100"][1],
+        *(name for row in tables for name in row["experiments"]),
+    ]
 
 
 STATEMENTS = Plot(
     "statements",
     "The paper's statements, its log, and what was measured",
-    "Hollow marks decide nothing: the paper's own, the log's, and ours from shortened runs. Pale bars are one run's "
-    "standard error, thin ones 95 % intervals over seeds; orange bars are ranges that the paper quotes.",
+    "Hollow: ours from shortened runs, which decide nothing, and what is not ours. Several marks in a row: several "
+    "methods or readings. Pale bars, mostly under the marks: one standard error; thin bars: 95 % over seeds.",
     "Dot plot: one line for each main statement of the paper with the printed value, the log's and the measured one.",
     _draw,
     _experiments,

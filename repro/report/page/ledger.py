@@ -8,9 +8,10 @@ import pandas as pd
 
 from repro.analysis import Evidence
 from repro.claims import verdict_counts
-from repro.claims.findings import Headline, headlines, length_warning, readme_findings
+from repro.claims.findings import Headline, count, headlines, length_warning, readme_findings
 from repro.claims.judge import Judged, fact_counts, judge_all
 from repro.claims.row import COLUMNS, claim_row
+from repro.claims.rules import REPRODUCED
 from repro.report.vocabulary import verdict_tone
 
 SETTLED = "contradicted"  # start of the verdicts that need no run
@@ -69,12 +70,19 @@ class Ledger:
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """Claims by verdict, those without a claim left out."""
-        return {verdict: count for verdict, count in verdict_counts(self.frame).items() if count}
+        return {verdict: number for verdict, number in verdict_counts(self.frame).items() if number}
 
     @property
     def facts(self) -> int:
         """Facts, each of which one or several claims stand or fall with, that need no run to be contradicted."""
         return sum(count for verdict, count in fact_counts(self.frame).items() if verdict.startswith(SETTLED))
+
+    def basis(self, verdict: str) -> str:
+        """Of what is reproduced, how much needed no run; empty for other verdicts."""
+        if verdict != REPRODUCED:
+            return ""
+        known = count(self.judged)
+        return f"{known.by_arithmetic} by arithmetic on printed numbers, {known.by_training} by training"
 
     @property
     def counted(self) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def report_markdown(report: Report) -> str:
         "## Headline findings",
         "\n".join(f"{place}. **{one.title}**, {one.verdict}. {one.sentence}"
                   for place, (one, _) in enumerate(report.ledger.headlines, 1)),
-        "Every claim: [CSV](tables/claims.csv). In prose: [FINDINGS.md](../docs/FINDINGS.md).",
+        "Every claim: [CSV](tables/claims.csv). [Findings in prose](../docs/FINDINGS.md).",
         "## What has been run",
         "\n".join(f"- **{each.scale}** ({'decides' if each.decides else 'decides nothing'}): {each.done} of "
                   f"{each.planned} runs; the rest: `{each.command}`" for each in story.progress),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from repro.analysis import Equivalence
+from repro.analysis import Equivalence, in_bf16
 from repro.analysis.equivalence import ALPHA, MARGIN
 from repro.paper import parse_printed, read_table
 from repro.records import DIVERGED
@@ -13,8 +13,9 @@ from repro.report.tables.accuracy import test_of
 from repro.report.tables.records import coverage, set_aside
 from repro.report.text import cell_text, number
 from repro.report.view import Records, View, is_digits
-from repro.report.vocabulary import BEST, LAST, counted, data_label, seeds_label
+from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label
 
+PRIMARY = (BEST, LAST)  # rules of selection that the answer states, never one alone
 LISTED = 4  # losses of the ablation on the first screen
 QUESTION = (
     "Does training with 4-bit weights from scratch reach full-precision accuracy on CIFAR, and does each component of "
@@ -65,7 +66,7 @@ def tell(records: Records, ledger: Ledger) -> Story:
     return Story(
         headline=" ".join(_headline(records, ledger)),
         answers={
-            "What does the paper claim?": _claimed(),
+            "What does the paper claim?": _claimed(records),
             "What was measured?": _measured(records),
             "Does parity hold?": " ".join(_parity(records)),
             "Which component matters?": _ablation(records),
@@ -102,15 +103,17 @@ def _best_view(records: Records) -> View:
 
 def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
     view = _best_view(records)
-    tests = {data: test for (data, rule), test in _tests(view).items() if rule == BEST}
+    tests = {key: test for key, test in _tests(view).items() if key[1] in PRIMARY}
     if not view.comparable or not tests:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
-        gaps = " and ".join(f"{_distance(test)} on {data}" for data, test in tests.items())
-        yield f"Not answered yet: only runs of the paper's length decide. Runs shortened to {_length(view)} put"
-        yield f"4-bit training {gaps}, against the same training unquantised."
+        gaps = "; ".join(f"{data} {each}" for data, each in _gaps(tests).items())
+        yield f"Not answered yet: only runs of the paper's length ({_paper_length(records)}) decide."
+        yield f"In runs shortened to {_length(view)}, 4-bit training minus the same training {_plain(view)} is, in"
+        yield f"points: {gaps}."
     else:
-        yield " ".join(f"{_verdict(test)} on {data}: {_words(test)}." for data, test in tests.items())
+        yield " ".join(f"{_verdict(test)} on {data}, {RULES[rule]}: {_words(test)}."
+                       for (data, rule), test in tests.items())  # fmt: skip
     yield (
         f"Before anything is trained, {ledger.settled} of the paper's {len(ledger.claims)} claims, about "
         f"{counted(ledger.facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
@@ -125,9 +128,21 @@ def _signed(test: Equivalence) -> str:
     return number(100 * test.difference.value, 2, signed=True)
 
 
-def _distance(test: Equivalence) -> str:
-    points = 100 * test.difference.value
-    return f"{number(abs(points), 2)} points {'below' if points < 0 else 'above'}"
+def _gaps(tests: Mapping[tuple[str, str], Equivalence]) -> dict[str, str]:
+    """By data set the differences of both rules, such as ``−0.25 (best epoch), −0.55 (last epoch)``."""
+    found: dict[str, list[str]] = {}
+    for (data, rule), test in tests.items():
+        found.setdefault(data, []).append(f"{_signed(test)} ({RULES[rule]})")
+    return {data: ", ".join(texts) for data, texts in found.items()}
+
+
+def _plain(view: View) -> str:
+    return f"unquantised in {'bfloat16' if in_bf16(view.config, view.scale) else 'FP32'}"
+
+
+def _paper_length(records: Records) -> str:
+    main, ablation = (records.config.experiments[name].settings["epochs"] for name in ("main_cifar10", "ablation_full"))
+    return f"{main} epochs; {ablation} in the ablation"
 
 
 def _verdict(test: Equivalence) -> str:
@@ -145,7 +160,7 @@ def _words(test: Equivalence) -> str:
     return f"4-bit minus unquantised is {_signed(test)}{spread} points ({counted(known.n, 'seed')})"
 
 
-def _claimed() -> str:
+def _claimed(records: Records) -> str:
     table2, table3, table7 = (read_table(name) for name in ("table2", "table3", "table7"))
     best, rows = table3["rows"][0]["values"], [row["values"]["accuracy"] for row in table7["rows"]]
     losses = sorted(parse_printed(rows[0]).low - parse_printed(row).low for row in rows[1:])
@@ -153,23 +168,24 @@ def _claimed() -> str:
         f"4-bit weights trained from scratch on a CPU reach {best['cifar10']} % on CIFAR-10, "
         f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % "
         f"(quoted), and {best['cifar100']} % on CIFAR-100; leaving components out costs {losses[0]:.1f} to "
-        f"{losses[-1]:.1f} points."
+        f"{losses[-1]:.1f} points. Its runs have {_paper_length(records)}."
     )
 
 
 def _measured(records: Records) -> str:
     view = MAIN.views(records)[0]
     grid = MAIN.grid(view)
-    known = {str(row.experiment): cell for row, cell in zip(grid.rows, grid.column(BEST), strict=True) if cell.known}
+    columns = zip(grid.rows, grid.column(BEST), grid.column(LAST), strict=True)
+    known = {str(row.experiment): (best, last) for row, best, last in columns if best.known}
     if not known:
         return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
     titles = {str(row.experiment): row.label.partition(",")[0].replace("Unq", "unq") for row in grid.rows}
     by_data: dict[str, list[str]] = {}
-    for name, cell in known.items():
-        by_data.setdefault(data_label(cell.data), []).append(f"{titles[name]} {cell_text(cell)}")
+    for name, (best, last) in known.items():
+        by_data.setdefault(data_label(best.data), []).append(f"{titles[name]} {cell_text(best)} / {cell_text(last)}")
     texts = "; ".join(f"{data}: {', '.join(cells)} %" for data, cells in by_data.items())
     shortened = "" if view.decides else ", which decides nothing"
-    return f"At scale {view.about(known)}{shortened}. Best epoch, {texts}."
+    return f"At scale {view.about(known)}{shortened}. Test accuracy at the best / last epoch, {texts}."
 
 
 def _parity(records: Records) -> Iterator[str]:
@@ -180,11 +196,11 @@ def _parity(records: Records) -> Iterator[str]:
         return
     if not view.decides:
         yield f"Undecided: scale {view.scale} is shorter than the paper's runs."
-    for rule, name in ((BEST, "best epoch"), (LAST, "last epoch")):
+    for rule in PRIMARY:
         found = [f"{data} {_verdict(test).lower() if view.decides else ''} {_signed(test)}".replace("  ", " ")
                  for (data, each), test in tests.items() if each == rule]  # fmt: skip
         if found:
-            yield f"4-bit minus unquantised at the {name}: {', '.join(found)} points."
+            yield f"4-bit minus {_plain(view)} at the {RULES[rule]}: {', '.join(found)} points."
     most = max(test.difference.n for test in tests.values())
     yield "One seed: no test." if most == 1 else f"Two one-sided tests within ±{100 * MARGIN:g} points, {most} seeds."
 
