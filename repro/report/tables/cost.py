@@ -163,11 +163,13 @@ INFERENCE = Table(
         measured("file_fp32_test_accuracy", "in FP32", group="Test accuracy (%)", aside=True),
         measured("onnx_test_accuracy", "ONNX", group="Test accuracy (%)"),
         measured("integer_test_accuracy", "ONNX, integers", group="Test accuracy (%)"),
-        measured("onnx_logit_difference", "off by (ppm)", "ppm", group="ONNX file"),
+        measured("onnx_logit_difference", "off by (ppm)", "ppm", group="ONNX file", aside=True),
         _about("weights", "weights", lambda runs: list(runs["onnx_weights"])),
         Column("machine", "machine", "ONNX file", _about("machine", "", _threads).cell, aside=True),
         *(
-            measured(f"{variant}_seconds_{batch}", title, "ms", group=f"ms a call, batch {batch}")
+            measured(
+                f"{variant}_seconds_{batch}", title, "ms", group=f"ms a call, batch {batch}", aside=title == "ONNX INT8"
+            )
             for batch in BATCHES
             for variant, title in TITLES.items()
         ),
