@@ -1,4 +1,4 @@
-"""Every experiment of the configured scale that runs by default, then MLflow and the report."""
+"""Every experiment that runs by default at the scale, in order (later ones share what earlier left); then the report."""
 
 from repro.config import Plan, load_config
 from repro.costs import has_gpu, slots
@@ -24,8 +24,7 @@ rule all:
         [*RECORDS, PAGE, SYNCED],
 
 
-# A run's identity is in its path: an edited setting retrains, a touched file never. Only a run
-# that quantises another one's weights or starts from them has an input.
+# A run's identity is in its path: an edited setting retrains, a touched file never. Input: another run's weights.
 rule train:
     input:
         ancient(lambda job: PLAN.weights_before(PLAN.run(job.experiment, int(job.seed)))),
@@ -33,7 +32,6 @@ rule train:
         "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}.log",
-    # In the order of config.yaml: what comes later starts from states that earlier runs share with it.
     priority: lambda job: PRIORITY.get((job.experiment, job.seed), 0)
     conda:
         "profiles/environment.yaml"
