@@ -4,7 +4,7 @@ from repro.analysis.architecture import Architecture
 from repro.analysis.equivalence import Equivalence, equivalence
 from repro.analysis.evidence import Evidence, deciding_scales, in_bf16, load_evidence, scale_order
 from repro.analysis.levels import LevelRange, level_range, map_epochs
-from repro.analysis.published import compare_published
+from repro.analysis.published import judge_published
 from repro.analysis.spread import ALPHA, Spread
 from repro.analysis.stats import Estimate, estimate, holm, paired_difference, paired_p_value
 
@@ -16,12 +16,12 @@ __all__ = [
     "Evidence",
     "LevelRange",
     "Spread",
-    "compare_published",
     "deciding_scales",
     "equivalence",
     "estimate",
     "holm",
     "in_bf16",
+    "judge_published",
     "level_range",
     "load_evidence",
     "map_epochs",

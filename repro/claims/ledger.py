@@ -1,7 +1,7 @@
 """Read and check the ledger's data files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from repro.claims.claim import KINDS, Call, Claim
 from repro.claims.combine import COMBINE
 from repro.claims.queries import QUERIES
 from repro.claims.rules import RULES
+from repro.config.options import Option, Problems, Section, check
 from repro.errors import ReproError
 from repro.paper import Printed, parse_printed, read_logs
 from repro.units import UNITS
@@ -21,11 +22,6 @@ FOLDER = Path(__file__).parent / "data"
 TOLERANCES, HEADLINES = "tolerances.yaml", "headlines.yaml"
 FILES = ("front.yaml", "method.yaml", "results_cifar10.yaml", "results_cifar100.yaml", "results_rest.yaml",
          "discussion.yaml")  # fmt: skip
-NAMES = tuple(f.name for f in fields(Claim) if f.name not in ("section", "because"))
-TEXTS = (
-    "id", "fact", "place", "statement", "kind", "unit", "rule", "log", "log_minus", "combine", "device", "against",
-    "untestable", "note",
-)  # fmt: skip
 TOLERANT = ("value", "every_seed", "parity", "possible", "time")  # rules that compare with a value, not a bound
 CALLS = ("query", "arithmetic", "beside")
 
@@ -64,56 +60,60 @@ def parse_claims(contents: Mapping[str, Any], tolerances: Mapping[str, Any]) -> 
     Raises:
         ClaimsError: With every problem at once, each with its file and claim.
     """
-    problems: list[str] = []
+    problems = Problems()
     named = {name: Tolerance(float(entry["value"]), entry["because"]) for name, entry in tolerances.items()}
+    schema = _schema(named)
     claims, seen = [], set()
     for file, sections in contents.items():
         for section, entries in sections.items():
             for index, raw in enumerate(entries, 1):
                 where = f"{file}: {raw.get('id', f'{section}, number {index}')}"
-                found = [f"{where}: {problem}" for problem in _problems(raw, named)]
+                before = len(problems.lines)
+                checked = check(schema, raw, where, problems)
                 if raw.get("id") in seen:
-                    found.append(f"{where}: a second claim of this id")
+                    problems.add(where, "a second claim of this id")
                 seen.add(raw.get("id"))
-                problems += found
-                if not found:
-                    claims.append(_claim(raw, section, named))
-    if problems:
-        raise ClaimsError("\n".join(["the ledger of claims is wrong:", *(f"  {line}" for line in problems)]))
+                if len(problems.lines) == before:
+                    for problem in (*_contradictory_keys(raw), *_call_problems(raw)):
+                        problems.add(where, problem)
+                if len(problems.lines) == before:
+                    claims.append(_claim(checked, section, named))
+    if problems.lines:
+        raise ClaimsError("\n".join(["the ledger of claims is wrong:", *(f"  {line}" for line in problems.lines)]))
     return tuple(claims)
 
 
-def _claim(raw: Mapping[str, Any], section: str, tolerances: Mapping[str, Tolerance]) -> Claim:
-    values = dict(raw)
-    tolerance = tolerances.get(values.pop("tolerance", ""), Tolerance(0.0, ""))
+def _schema(tolerances: Mapping[str, Tolerance]) -> Section:
+    """The keys of a claim, in the terms of the configuration's schema."""
+    text = Option(str, default="")
+    registries = {"unit": UNITS, "rule": RULES, "tolerance": tolerances, "log": read_logs(), "log_minus": read_logs()}
+    return Section(
+        {
+            **dict.fromkeys(("id", "place", "statement"), Option(str)),
+            "kind": Option(str, choices=KINDS),
+            "value": Option(str, nullable=True, default=None),
+            "combine": Option(str, choices=COMBINE, default="closest"),
+            **{key: Option(str, choices=known, default="") for key, known in registries.items()},
+            **dict.fromkeys(("fact", "device", "against", "untestable", "note"), text),
+            **dict.fromkeys(("experiments", "minus"), Option(str, length=-1, default=())),
+            "less": Option(str, length=2, default=()),
+            **dict.fromkeys(CALLS, Option(dict, nullable=True, default=None)),
+        }
+    )
+
+
+def _claim(checked: Mapping[str, Any], section: str, tolerances: Mapping[str, Tolerance]) -> Claim:
+    values = dict(checked)
+    tolerance = tolerances.get(values.pop("tolerance"), Tolerance(0.0, ""))
     for name in CALLS:
-        if name in values:
+        if values[name] is not None:
             arguments = dict(values[name])
             values[name] = Call(arguments.pop("name"), arguments)
     for name in ("experiments", "minus", "less"):
-        values[name] = tuple(values.get(name, ()))
-    value: Printed | None = parse_printed(values.pop("value")) if "value" in values else None
-    values.setdefault("fact", values["id"])
-    return Claim(section=section, value=value, tolerance=tolerance.value, because=tolerance.because, **values)
-
-
-def _problems(raw: Mapping[str, Any], tolerances: Mapping[str, Tolerance]) -> list[str]:
-    unknown = [f"unknown key {key!r} (allowed: {', '.join(NAMES)})" for key in raw if key not in NAMES]
-    missing = [f"lacks {key!r}" for key in ("id", "place", "statement", "kind") if not raw.get(key)]
-    wrong = [f"{key} is no text" for key in (*TEXTS, "value") if key in raw and not isinstance(raw[key], str)]
-    if unknown or missing or wrong:
-        return unknown + missing + wrong
-    return [*_unknown_names(raw, tolerances), *_contradictory_keys(raw), *_call_problems(raw)]
-
-
-def _unknown_names(raw: Mapping[str, Any], tolerances: Mapping[str, Tolerance]) -> list[str]:
-    registries = {"kind": KINDS, "unit": UNITS, "rule": RULES, "combine": COMBINE, "tolerance": tolerances,
-                  "log": read_logs(), "log_minus": read_logs()}  # fmt: skip
-    return [
-        f"unknown {key} {raw[key]!r} (known: {', '.join(known)})"
-        for key, known in registries.items()
-        if key in raw and raw[key] not in known
-    ]
+        values[name] = tuple(values[name])
+    value: Printed | None = None if values["value"] is None else parse_printed(values["value"])
+    values |= {"value": value, "fact": values["fact"] or values["id"]}
+    return Claim(section=section, tolerance=tolerance.value, because=tolerance.because, **values)
 
 
 def _contradictory_keys(raw: Mapping[str, Any]) -> list[str]:
@@ -122,8 +122,6 @@ def _contradictory_keys(raw: Mapping[str, Any]) -> list[str]:
         found.append("is either untestable or has a rule or words against it")
     if not any(key in raw for key in ("rule", "against", "untestable")):
         found.append("needs a rule, other words of the paper against it, or the reason why it is untestable")
-    if len(raw.get("less", ())) not in (0, 2):
-        found.append("less names two experiments")
     if "rule" in raw and not ("value" in raw and "unit" in raw):
         found.append("a rule needs a value and its unit")
     if "rule" in raw and not ("query" in raw or "arithmetic" in raw):

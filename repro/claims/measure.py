@@ -33,7 +33,7 @@ def read_log(claim: Claim) -> Reading | None:
 
 def _log_view(dataset: str) -> RunView:
     log = authors_log(dataset)
-    return RunView(epochs=log, facts={}, planned=len(log), of=len(log))
+    return RunView(epochs=log, facts={}, length=len(log), of=len(log))
 
 
 @dataclass(frozen=True)

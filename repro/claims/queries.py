@@ -27,13 +27,13 @@ class RunView:
         epochs: One row an epoch, with the columns of ``authors_log`` and, from records, those of ``epochs.csv``
             and ``max_abs_weight`` (largest of all layers).
         facts: The run's row of ``Evidence.runs``; empty for the log.
-        planned: Epochs that the run was to have.
+        length: Epochs that the run was to have.
         of: Epochs that it has in the paper.
     """
 
     epochs: pd.DataFrame
     facts: Mapping[str, Any]
-    planned: int
+    length: int
     of: int
 
     @property
@@ -50,7 +50,7 @@ class RunView:
         """Known figures of the paper's epochs ``first`` to ``last``."""
         if name not in self.epochs:
             return pd.Series(dtype=float)
-        start, end = map_epochs(first, last or self.of, self.planned, self.of)
+        start, end = map_epochs(first, last or self.of, self.length, self.of)
         epochs = self.epochs["epoch"].to_numpy()
         return self.epochs[name][(epochs >= start) & (epochs <= end)].dropna()
 
@@ -153,7 +153,7 @@ def epochs_without_numbers(run: RunView) -> float:
     """Epochs whose losses are NaN or infinite, or that were never reached."""
     losses = run.epochs[["train_loss", "test_loss"]].astype(float)
     finite = (losses.abs() < math.inf).all(axis=1)
-    return float(run.planned - finite.sum())
+    return float(run.length - finite.sum())
 
 
 def largest_rate_rise(run: RunView) -> float:

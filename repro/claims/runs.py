@@ -45,8 +45,8 @@ class Runs:
         for row in _rows(self.evidence.runs):
             key = (row["scale"], row["experiment"], row["seed"])
             if key in self._epochs:
-                planned, of = int(row["epochs"]), int(experiments[row["experiment"]].settings["epochs"])
-                view = RunView(epochs=self._epochs[key], facts=row, planned=planned, of=of)
+                length, of = int(row["epochs"]), int(experiments[row["experiment"]].settings["epochs"])
+                view = RunView(epochs=self._epochs[key], facts=row, length=length, of=of)
                 found.setdefault(key[:2], {})[row["seed"]] = view
         return found
 

@@ -7,27 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.analysis import Evidence, compare_published, load_evidence
+from repro.analysis import judge_published, load_evidence
 from repro.analysis.evidence import NOT_RUN, RUN_COLUMNS
 from repro.analysis.published import MISSED, REACHED
 from repro.config import Config, Plan
 from repro.paper import read_anchors
+from repro.report.tables import PUBLISHED_NUMBERS
+from repro.report.view import Records
 
 ANCHORS = {anchor.experiment: anchor for anchor in read_anchors() if anchor.experiment}
-
-
-@pytest.fixture
-def nothing(config: Config, tmp_path: Path) -> Evidence:
-    return load_evidence(config, tmp_path)
-
-
-def with_runs(evidence: Evidence, experiment: str, finals: list[float], scale: str = "paper_bf16") -> Evidence:
-    rows = [
-        {"scale": scale, "experiment": experiment, "seed": seed, "final_test_accuracy": final,
-         "best_test_accuracy": final + 0.001}
-        for seed, final in enumerate(finals)
-    ]  # fmt: skip
-    return replace(evidence, runs=pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
 
 
 def test_every_experiment_of_the_group_is_an_anchors(config: Config) -> None:
@@ -58,21 +46,29 @@ def test_the_tolerance_is_two_standard_errors_of_a_difference() -> None:
     assert all(anchor.tolerance == pytest.approx(error, abs=5e-4) for anchor in read_anchors())
 
 
-def test_without_records_nothing_is_claimed(nothing: Evidence) -> None:
-    rows = compare_published(nothing)
-    assert list(rows["anchor"]) == [anchor.name for anchor in read_anchors()]
-    assert set(rows["verdict"]) == {NOT_RUN}
-    assert rows[["last", "best", "difference"]].isna().all(axis=None)
-
-
 @pytest.mark.parametrize(
     ("finals", "verdict"),
-    [([0.9067], REACHED), ([0.9065], MISSED), ([0.93], REACHED), ([0.90, 0.92], REACHED), ([0.93, math.nan], MISSED)],
-)
-def test_the_last_epoch_decides(nothing: Evidence, finals: list[float], verdict: str) -> None:
+    [
+        ([], NOT_RUN), ([0.9067], REACHED), ([0.9065], MISSED), ([0.93], REACHED), ([0.90, 0.92], REACHED),
+        ([0.93, math.nan], MISSED),
+    ],
+)  # fmt: skip
+def test_the_last_epoch_decides(finals: list[float], verdict: str) -> None:
     """91.46 less 0.8 points is 90.66; means over seeds; a run that lost its numbers reaches nothing."""
-    rows = compare_published(with_runs(nothing, "published_dorefa_w4_resnet20", finals)).set_index("experiment")
-    row = rows.loc["published_dorefa_w4_resnet20"]
-    assert (row["verdict"], row["n"], row["scale"]) == (verdict, len(finals), "paper_bf16")
-    assert row["best"] > row["last"] or math.isnan(row["last"])
-    assert rows.loc["published_fp32_resnet20", "verdict"] == NOT_RUN
+    runs = pd.DataFrame({"final_test_accuracy": finals, "best_test_accuracy": [0.99] * len(finals)})
+    assert judge_published(ANCHORS["published_dorefa_w4_resnet20"], runs) == verdict
+
+
+def test_the_report_sets_them_beside_the_runs(config: Config, tmp_path: Path) -> None:
+    """Without records every row is a gap, with one it has its accuracy, difference and verdict."""
+    evidence = load_evidence(config, tmp_path)
+    run = {"scale": "paper_bf16", "experiment": "published_fp32_resnet20", "seed": 0, "final_test_accuracy": 0.9,
+           "best_test_accuracy": 0.91, "test_images": 10_000, "status": "completed", "data": "cifar10", "epochs": 200,
+           "precision": "bf16"}  # fmt: skip
+    runs = pd.DataFrame([run], columns=list(RUN_COLUMNS))
+    for found, verdicts in ((evidence, [NOT_RUN]), (replace(evidence, runs=runs), [NOT_RUN, MISSED])):
+        grid = PUBLISHED_NUMBERS.grid(PUBLISHED_NUMBERS.views(Records(found))[0])
+        assert {cell.text for cell in grid.column("verdict")} == set(verdicts)
+    place = [row.experiment for row in grid.rows].index("published_fp32_resnet20")
+    assert grid.column("difference")[place].value == pytest.approx(90 - 92.13)
+    assert grid.column("final_test_accuracy")[place].value == pytest.approx(90)

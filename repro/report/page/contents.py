@@ -23,6 +23,7 @@ from repro.report.tables import (
     INFERENCE,
     MAIN,
     PARITY,
+    PUBLISHED_NUMBERS,
     TABLE1,
     TABLE2,
     TABLE3,
@@ -86,6 +87,7 @@ def contents(config: Config) -> list[Part]:
             *group("ptq"),
             *group("formats"),
             Block(TABLE1),
+            Block(PUBLISHED_NUMBERS, (), ("published",)),
         ]),
         Part("cost", "Cost", [
             Block(COST, (THROUGHPUT,)),
