@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-PAPER, LOG, OURS, DERIVED, ARITHMETIC, SETTINGS, PUBLISHED = (
-    "paper", "authors' log", "ours", "ours, derived", "arithmetic", "config.yaml", "other projects",
+PAPER, LOG, OURS, DERIVED, ARITHMETIC, PUBLISHED = (
+    "paper", "authors' log", "ours", "ours, derived", "arithmetic", "other projects",
 )  # fmt: skip
 # Column groups, and the colour in which each source stands wherever it stands.
 THEIRS, THEIR_LOG, MEASURED, BY_ARITHMETIC = "Paper", "Authors' log", "Measured here", "By arithmetic"
