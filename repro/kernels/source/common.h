@@ -60,15 +60,38 @@ static void *run_share(void *argument) {
     return NULL;
 }
 
+/* torch's own OpenMP, where it has been loaded for all: threads beside its pool would fight over the cores with its
+ * members, which spin for a while after each of torch's operators. */
+extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
+extern int omp_get_thread_num(void) __attribute__((weak));
+extern int omp_get_num_threads(void) __attribute__((weak));
+
+typedef struct {
+    share *shares;
+    int count;
+} team;
+
+static void run_member(void *argument) {
+    team *all = argument;
+    int members = omp_get_num_threads(); /* may be fewer than asked for */
+    for (int index = omp_get_thread_num(); index < all->count; index += members) run_share(&all->shares[index]);
+}
+
 static void in_parallel(part_function part, void *context, long items, int threads) {
     pthread_t started[MAX_THREADS];
     share shares[MAX_THREADS];
     int running[MAX_THREADS] = {0};
-    for (int index = 0; index < threads; index++) {
+    for (int index = 0; index < threads; index++)
         shares[index] = (share){part, context, index, items * index / threads, items * (index + 1) / threads};
-        if (index < threads - 1) running[index] = !pthread_create(&started[index], NULL, run_share, &shares[index]);
-        if (!running[index]) run_share(&shares[index]); /* where no thread is to be had, in turn */
+    if (threads > 1 && GOMP_parallel && omp_get_thread_num && omp_get_num_threads) {
+        team all = {shares, threads};
+        GOMP_parallel(run_member, &all, (unsigned)threads, 0);
+        return;
     }
+    for (int index = 0; index < threads - 1; index++)
+        running[index] = !pthread_create(&started[index], NULL, run_share, &shares[index]);
+    for (int index = 0; index < threads; index++) /* the last is the caller's; where no thread is to be had, in turn */
+        if (!running[index]) run_share(&shares[index]);
     for (int index = 0; index < threads; index++)
         if (running[index]) pthread_join(started[index], NULL);
 }
