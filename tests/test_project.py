@@ -49,3 +49,13 @@ def test_committed_records_hold_no_path(project: Path) -> None:
     for path in project.glob("results/*/*/*/record.json"):
         text = json.dumps(json.loads(path.read_text()))
         assert not re.search(r'"/(home|root|work|tmp|Users)/', text), path
+
+
+def test_container_holds_what_the_workflow_needs(project: Path) -> None:
+    """It is not built here: what it copies exists, and nothing that the package or the workflow reads is left out."""
+    recipe = (project / "profiles" / "Containerfile").read_text()
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", recipe, re.MULTILINE) for name in line.split()}
+    assert [name for name in copied if not (project / name).exists()] == []
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    packages = {pattern.rstrip("*") for pattern in settings["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages | {"Snakefile", "config.yaml", "constraints.txt", "pyproject.toml", "profiles", "results"} <= copied
