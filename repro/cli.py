@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from repro.errors import ReproError
+from repro.text import harmless
 
 # In the order in which help lists them; each is a module of ``repro.commands``.
 COMMANDS = (
@@ -36,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         call, 128 + signal for a run that was asked to stop.
     """
     parsed = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Harmless("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("repro").setLevel(logging.INFO)
     run: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return run(parsed)
     except ReproError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {harmless(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         print(f"error: this command needs the package {error.name}, which is not installed here", file=sys.stderr)
@@ -53,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+class _Harmless(logging.Formatter):
+    """What is logged may come from a file, and a file may hold a terminal's escape sequences."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -134,7 +134,7 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
     return train - held_out, test + held_out
 
 
-def _setting(spec: Spec, threads: int) -> str:
+def _setting(spec: Spec, threads: int | None) -> str:
     """What an image's time depends on: size, model, quantisers, optimiser and clips by name, arithmetic and threads."""
     kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
     names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
@@ -156,7 +156,7 @@ def _recorded_rates(results: Path) -> dict[str, float]:
         if "source_run" in record.summary:
             continue  # PTQ: no epoch to take the time of
         if record.environment.get("device") == "cpu" and record.environment.get("processor") == here:
-            key = _setting(record.spec, record.environment["torch_threads"])
+            key = _setting(record.spec, record.environment.get("torch_threads"))
             rates.setdefault(key, []).append(_seconds_per_image(record))
     return {key: sorted(values)[len(values) // 2] for key, values in rates.items()}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from repro.commands.options import add_device, add_scale, at_least, load_plan
 from repro.config import Run
 from repro.errors import ReproError
+from repro.text import harmless
 
 if TYPE_CHECKING:
     from repro.records import Record
@@ -95,7 +96,7 @@ class RunsToTrain:
             )
             self.status = 128 + self.stop.signal
         elif isinstance(result, ReproError):
-            print(f"error: {result}", file=sys.stderr)
+            print(f"error: {harmless(str(result))}", file=sys.stderr)
             self.status = self.status or 1
         else:
             print(_describe(run.record_path(self.arguments.results), result))

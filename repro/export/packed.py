@@ -1,6 +1,5 @@
 """A trained model as one safetensors file that really holds 4-bit weights, and back."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
 from repro.quant import FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
 from repro.train.build import build_model
+from repro.train.files import tensors_digest
 
 FORMAT, FORMAT_VERSION = "repro packed weights", 1
 METADATA_KEY = "repro"  # one key: safetensors keeps several in no fixed order, and the bytes would differ
@@ -83,7 +83,7 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "sha256": _digest(tensors),
+        "sha256": tensors_digest(tensors),
         "layers": layers,
         "record": {key: value for key, value in record.items() if key != "layers"},  # histograms: report's alone
     }
@@ -200,7 +200,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.get("format_version") != FORMAT_VERSION:
         version = metadata.get("format_version")
         raise ExportError(f"{path}: format version {version!r}, this suite reads {FORMAT_VERSION}; update the suite")
-    if metadata.get("sha256") != _digest(tensors):
+    if metadata.get("sha256") != tensors_digest(tensors):
         raise ExportError(f"{path}: damaged, its weights are not those that were written; export the run again")
     return tensors, metadata
 
@@ -220,12 +220,3 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, 
     if set(names) | {name + end for name in layers for end in (CODES, SCALE)} != set(tensors):
         raise ExportError("its tensors are not those of the model that its metadata describe")
     model.load_state_dict({name: tensors[name] for name in names}, strict=False)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) over names and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from repro.config import Run
+from repro.errors import ReproError
 from repro.records import read_record
+from repro.train.kept import kept_weights, note_retrained
 from repro.train.run import only_writer
 from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
@@ -36,7 +38,12 @@ def restore_weights(run: Run, settings: Settings) -> Path:
     """
     path = run.weights_path(settings.results)
     if path.exists():
-        return path
+        try:
+            kept_weights(run, settings.results)
+            return path
+        except ReproError as error:
+            logger.warning("%s", error)
+            path.unlink()
     source, _ = settings.start_of(run)
     if source is not None and source.record_path(settings.results).exists():
         restore_weights(source, settings)  # those that this one starts from
@@ -59,6 +66,7 @@ def restore_weights(run: Run, settings: Settings) -> Path:
             )  # fmt: skip
         for kept in run.directory(aside.results).glob("weights*.pt"):  # those where the rate is zero too
             kept.replace(path.with_name(kept.name))
+        note_retrained(run, settings.results)
         shutil.rmtree(run.directory(aside.results))
         _remove_empty(run.directory(aside.results).parent, aside.results)
     return path
