@@ -25,6 +25,7 @@ COMMANDS = (
     "report",
     "refresh",
     "claims",
+    "clean",
     "data",
 )
 

@@ -82,6 +82,7 @@ class RunsToTrain:
             stop=self.stop.requested,
             compile=arguments.compile,
             plan=self.plan,
+            wait=arguments.expect_spec is not None,  # a workflow's job: its killed predecessor's trainer may go on
         )
 
     def ended(self, run: Run, result: "Record | ReproError | Interrupted") -> None:

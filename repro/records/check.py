@@ -134,7 +134,7 @@ def check_record(raw: Mapping[str, Any]) -> None:
         if not isinstance(value, dict):
             raise FieldError(f"{section} is not a mapping")
         _check(f"{section}.", value, required, KNOWN.get(section, {}))
-    layers = raw["layers"]
+    layers = raw.get("layers", [])  # a file with weights keeps the record without them
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         raise FieldError("layers is not a list of mappings")
     for place, layer in enumerate(layers):

@@ -6,11 +6,9 @@ The record is the truth about a run; MLflow and the report are derived from it.
 
 import csv
 import dataclasses
-import errno
 import io
 import json
 import math
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from repro.errors import ReproError
 from repro.records.check import COMPLETED as COMPLETED  # used from here by others
 from repro.records.check import DIVERGED as DIVERGED
 from repro.records.check import FieldError, check_record
-from repro.records.files import atomic_write
+from repro.records.files import atomic_write, read_regular
 from repro.records.integrity import DamagedError, sealed, unseal
 from repro.text import printable, shown
 
@@ -166,7 +164,7 @@ def restore_record(directory: Path) -> bool:
     if not all(path.exists() for path in (copy, directory / EPOCHS_NAME, directory / LAYERS_NAME)):
         return False
     try:
-        content, _ = unseal(copy.read_bytes())
+        content, _ = unseal(read_regular(copy))
     except (OSError, DamagedError) as error:
         raise RecordError(f"{copy}: {error}; delete the folder to make the run again") from None
     record = _parse(content, copy)
@@ -229,13 +227,10 @@ def read_limited(path: Path, most: int) -> bytes:
         OSError: If it cannot be read.
         RecordError: If there are more than ``most``.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # reading a pipe may never end
-        raise OSError(errno.EINVAL, "no regular file")
-    size = found.st_size
+    size = path.stat().st_size
     if size > most:
         raise RecordError(f"{path}: {size / 1e6:,.0f} MB, and such a file has at most {most / 1e6:.0f}; delete it")
-    return path.read_bytes()
+    return read_regular(path)
 
 
 def parse_json(content: bytes, path: Path, what: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repro.records.files import read_regular
 from repro.records.integrity import DamagedError, sealed, unseal
 
 STORAGES = ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")
@@ -39,7 +40,7 @@ def load(path: Path) -> Any:
         DamagedError: If it is not whole, or no such file; nothing larger than the file is allocated on the way.
     """
     try:
-        content, _ = unseal(path.read_bytes())
+        content, _ = unseal(read_regular(path))
     except FileNotFoundError:
         raise
     except OSError as error:

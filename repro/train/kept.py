@@ -81,8 +81,13 @@ def note_retrained(run: Run, results: Path) -> None:
 def way_to_weights(run: Run, directory: Path) -> str:
     """What to type for weights that are gone."""
     if run.epochs_to_train:
-        return f"`{train_command(run).replace(' train ', ' weights ')}` trains them again"
+        return f"`{weights_command(run)}` trains them again"
     return f"to make them, move the folder {directory} away and run `{train_command(run)}`"
+
+
+def weights_command(run: Run) -> str:
+    """What to type for a training's weights."""
+    return train_command(run).replace(" train ", " weights ", 1)
 
 
 def train_command(run: Run) -> str:

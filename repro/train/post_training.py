@@ -56,7 +56,7 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
         StorageError: If the disk is full.
     """
     directory = run.directory(settings.results)
-    with only_writer(directory):
+    with only_writer(directory, settings):
         return finished_record(run, settings.results) or _quantize(run, source, settings, directory)
 
 

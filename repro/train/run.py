@@ -4,14 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from repro.config import Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
@@ -19,7 +17,6 @@ from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
 from repro.records import (
     CHECKPOINT_NAME,
-    LOCK_NAME,
     Record,
     delete_temporary_files,
     read_record,
@@ -38,6 +35,9 @@ from repro.train.checkpoint import (
 )
 from repro.train.files import tensors_digest
 from repro.train.kept import load_weights
+from repro.train.lock import Interrupted as Interrupted  # used from here by others
+from repro.train.lock import RunBusyError as RunBusyError
+from repro.train.lock import only_writer
 from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import judge, summarize
 from repro.train.progress import make_progress
@@ -47,17 +47,7 @@ from repro.train.snapshots import Snapshots
 from repro.train.start import load_start
 from repro.train.surroundings import describe_place, now, session_environment
 
-LOCK_SECONDS = 2.0  # `python -m repro status` holds a run's lock for a moment
-
 logger = logging.getLogger(__name__)
-
-
-class RunBusyError(ReproError):
-    """Another process trains the same run."""
-
-
-class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
-    """The run was asked to stop; its state, at a step's boundary, is in the checkpoint."""
 
 
 def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
@@ -83,7 +73,7 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
     if run.epochs_to_train == 0:
         raise ReproError(f"{run.experiment} trains nothing: quantise it with repro.train.quantize_run")
     directory = run.directory(settings.results)
-    with only_writer(directory):
+    with only_writer(directory, settings):
         record = finished_record(run, settings.results)
         if record is None:
             record = yield from _Training(run, settings, directory).train()
@@ -99,28 +89,9 @@ def finished_record(run: Run, results: Path) -> Record | None:
             return None
         logger.info("%s: restored, the run had finished; to make it again, delete its folder", path)
     record = read_record(path)
-    delete_checkpoint(directory)  # of a process that was killed between the record and its end
+    if run.weights_path(results).exists():  # a process was killed between the record and its end
+        delete_checkpoint(directory)
     return record
-
-
-@contextmanager
-def only_writer(directory: Path) -> Iterator[None]:
-    """One process a run: after a killed workflow a trainer of its may still be at work."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK_NAME)
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        raise RunBusyError(
-            f"{directory}: another process trains this run (after a killed workflow its trainers go on); "
-            "wait for it or end it, then run again"
-        ) from None
-    except OSError as error:
-        raise ReproError(f"{directory}: cannot be written ({error.strerror}); choose another --results") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Training:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from repro.config import Run
 from repro.errors import ReproError
-from repro.train.kept import kept_weights
+from repro.train.kept import kept_weights, weights_command
 
 
 def load_start(run: Run, source: Run | None, results: Path) -> Mapping[str, Tensor] | None:
@@ -26,6 +26,12 @@ def load_start(run: Run, source: Run | None, results: Path) -> Mapping[str, Tens
     if source is None:
         raise ReproError(
             f"{run.experiment} starts from the weights of another run, and without a plan nobody says of which one"
+        )
+    path = source.weights_path(results)
+    if not path.exists():
+        raise ReproError(
+            f"{path} is not there: {run.experiment} starts from the weights of {source.experiment}; make them with "
+            f"`{weights_command(source)}`"
         )
     return kept_weights(source, results)
 

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from repro.config import Run
 from repro.errors import ReproError
+from repro.leftovers import SIDE_FOLDER
 from repro.records import read_record
 from repro.train.kept import kept_weights, note_retrained
 from repro.train.run import only_writer
 from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
-
-# Below the results, but no place for records: `find_records` does not look there, and git ignores it.
-SIDE_FOLDER = ".retrained"
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ def restore_weights(run: Run, settings: Settings) -> Path:
         train_run(run, settings)
         if path.exists():
             return path  # else the record alone was restored from its copy
-    with only_writer(run.directory(settings.results)):
+    with only_writer(run.directory(settings.results), settings):
         recorded = read_record(run.record_path(settings.results)).summary["final_test_accuracy"]
         untracked: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None  # noqa: E731
         start, folder = settings.start_of(run), settings.results / SIDE_FOLDER

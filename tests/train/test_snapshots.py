@@ -163,10 +163,10 @@ def test_a_full_disk_loses_the_snapshot_and_not_the_run(
 ) -> None:
     write = Checkpoint.save
 
-    def save(self: Checkpoint, path: Path) -> None:
+    def save(self: Checkpoint, path: Path, former: Path | None = None) -> None:
         if "snapshot" in path.name:
             raise StorageError(f"cannot write {path}: no space")
-        write(self, path)
+        write(self, path, former)
 
     monkeypatch.setattr(Checkpoint, "save", save)
     train_run(plan.run(MAIN, 0), Settings(results=tmp_path, plan=plan))
