@@ -60,7 +60,9 @@ def _begin_alone(plan: Plan, results: Path) -> None:
 
 
 def _begin(plan: Plan, results: Path) -> None:
-    dead, alive, unknown = [], [], []
+    dead: list[tuple[Path, str]] = []
+    alive: list[tuple[Path, str]] = []
+    unknown: list[tuple[Path, str]] = []
     for path in sorted(FOLDER.glob("repro-*.live")):
         machine, _, process = path.stem.removeprefix("repro-").partition("-")
         state = alive if _is_locked(path) else dead if machine == MACHINE else unknown

@@ -23,7 +23,6 @@ def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any], str]:
     Raises:
         ExportError: If it cannot be read, is damaged, or is not a file of this suite.
     """
-    from google.protobuf.message import DecodeError
     from onnx import load_model_from_string
 
     try:
@@ -32,7 +31,7 @@ def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any], str]:
         metadata = json.loads({each.key: each.value for each in model.metadata_props}.get(METADATA_KEY, "{}"))
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
-    except (DecodeError, ValueError, RecursionError) as error:
+    except Exception as error:  # protobuf's errors share no base that has types
         raise ExportError(f"{path}: not a usable ONNX file ({printable(error)})") from None
     if not isinstance(metadata, dict) or "record" not in metadata:
         raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")

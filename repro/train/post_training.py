@@ -24,9 +24,10 @@ from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_reco
 from repro.train.assembly import assemble_record, make_trainer
 from repro.train.checkpoint import save_weights
 from repro.train.kept import kept_weights, way_to_weights
+from repro.train.lock import only_writer
 from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import summarize
-from repro.train.run import finished_record, only_writer
+from repro.train.run import finished_record
 from repro.train.seeds import derive_seed
 from repro.train.settings import Settings
 from repro.train.surroundings import describe_place, now, session_environment

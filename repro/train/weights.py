@@ -11,7 +11,7 @@ from repro.errors import ReproError
 from repro.leftovers import SIDE_FOLDER
 from repro.records import read_record
 from repro.train.kept import kept_weights, note_retrained
-from repro.train.run import only_writer
+from repro.train.lock import only_writer
 from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
 
