@@ -32,13 +32,14 @@ LAST_SECONDS = 900  # for what nobody disturbs
 
 
 def make_folder(folder: Path, groups: set[str]) -> Path:
-    """The workflow's own files; of the experiments, those of some groups, or all."""
+    """The workflow's own files; of the experiments, those of some groups run by default, or all."""
     folder.mkdir(parents=True)
     for name in ("Snakefile", "profiles"):
         (folder / name).symlink_to(PROJECT / name)
     config = yaml.safe_load((PROJECT / "config.yaml").read_text())
-    if groups:
-        config["experiments"] = {n: e for n, e in config["experiments"].items() if e["group"] in groups}
+    for experiment in config["experiments"].values():
+        if groups and experiment["group"] not in groups:
+            experiment["by_default"] = False
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return folder
 

@@ -21,6 +21,7 @@ from repro.analysis.rows import (
 from repro.config import Config, Plan
 from repro.config.schema import PRECISIONS
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
+from repro.text import harmless, printable
 
 # The order of the report: the nearer to the paper, the earlier.
 SCALES = ("paper", "paper_bf16", "short", "quick", "smoke")
@@ -173,8 +174,8 @@ def _load_all(results: Path) -> tuple[list[LoadedRun], list[dict[str, str]]]:
         try:
             loaded.append(load_run(path, results))
         except RecordError as error:
-            where = path.parent.relative_to(results).as_posix()
-            unreadable.append({"path": where, "error": str(error).replace(f"{results}/", "")})
+            where = printable(path.parent.relative_to(results).as_posix())
+            unreadable.append({"path": where, "error": harmless(str(error).replace(f"{results}/", ""))})
     return loaded, unreadable
 
 

@@ -247,7 +247,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, 
         method, scale = layer.weight_quantizer, tensors[name + SCALE]
         own = scale_shapes(layer.weight) if method is None else (method.scale(layer.weight).shape,)
         if bits not in range(1, 9) or shape != list(layer.weight.shape) or scale.shape not in own:
-            raise ExportError(f"layer {name} cannot have {shown(bits)} bits, {shown(shape)} and such a scale")
+            raise ValueError(f"layer {name} cannot have {shown(bits)} bits, {shown(shape)} and such a scale")
         flat = unpack_codes(tensors[name + CODES].numpy(), int(np.prod(shape)), bits)
         codes = torch.from_numpy(flat).reshape(shape)
         layer.weight_quantizer = PackedQuantizer(codes, scale, bits, method)

@@ -38,6 +38,17 @@ def _controls(character: str) -> bool:
     return unicodedata.category(character).startswith("C")
 
 
+def odd_text(value: Any) -> str | None:
+    """The first text in JSON, keys included, that is none for a terminal or a page."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and not text(one):
+            return one
+        waiting += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
+    return None
+
+
 def flag(value: Any) -> bool:
     """True or false."""
     return isinstance(value, bool)

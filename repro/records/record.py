@@ -19,7 +19,7 @@ from repro.config.spec import Spec, complete_spec
 from repro.errors import ReproError
 from repro.records.check import COMPLETED as COMPLETED  # used from here by others
 from repro.records.check import DIVERGED as DIVERGED
-from repro.records.check import FieldError, check_record
+from repro.records.check import FieldError, check_record, odd_text
 from repro.records.files import atomic_write, read_regular
 from repro.records.integrity import DamagedError, sealed, unseal
 from repro.text import printable, shown
@@ -245,6 +245,9 @@ def parse_json(content: bytes, path: Path, what: str) -> dict[str, Any]:
         raise RecordError(f"{path}: not {what} ({printable(error)}); restore it or delete its folder") from None
     if not isinstance(raw, dict):
         raise RecordError(f"{path}: not {what} (no mapping); restore it or delete its folder")
+    odd = odd_text(raw)
+    if odd is not None:
+        raise RecordError(f"{path}: not {what} (its text {shown(odd)}); restore it or delete its folder")
     return raw
 
 
