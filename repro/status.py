@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from repro.config import Plan, Run
+from repro.failures import last_words
 from repro.records import CHECKPOINT_NAME, DIVERGED, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
 from repro.text import printable
 
@@ -14,6 +15,7 @@ FINISHED = "finished"
 UNREADABLE = "unreadable"
 RUNNING = "running"
 INTERRUPTED = "interrupted"
+FAILED = "failed"
 NOT_STARTED = "not started"
 
 
@@ -28,7 +30,7 @@ class RunStatus:
         epoch: Epochs trained so far.
         accuracy: Test accuracy at the last of them, a fraction; ``None`` before the first.
         seconds_left: Estimate from the mean epoch so far; ``None`` before the first, 0 when it has ended.
-        problem: What is wrong with its files, in one line; empty where nothing is.
+        problem: What is wrong with its files, or what it said last before it failed, in one line; else empty.
     """
 
     run: Run
@@ -74,7 +76,10 @@ def _read_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
         left = 0.0
     elif epoch:
         left = sum(seconds) / epoch * (run.epochs_to_train - epoch)
-    return RunStatus(run, serves, state, epoch, accuracies[-1] if rows else None, left)
+    problem = last_words(run, results) if state in (INTERRUPTED, NOT_STARTED) else ""
+    if problem:
+        state, problem = FAILED, f"{run.experiment} seed {run.seed} failed: {problem}"
+    return RunStatus(run, serves, state, epoch, accuracies[-1] if rows else None, left, problem)
 
 
 def _state(run: Run, results: Path, started: bool) -> str:

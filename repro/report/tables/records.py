@@ -123,4 +123,10 @@ LISTINGS = (
     Listing(
         "unreadable", "Unreadable records", "Records that could not be read.", lambda evidence: evidence.unreadable
     ),
+    Listing(
+        "failed",
+        "Failed runs",
+        "Runs without a record whose log ends in an error: the last lines of each.",
+        lambda evidence: evidence.failed,
+    ),
 )
