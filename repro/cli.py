@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import signal
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where the user has something to mend, 2 for a wrong
         call, 128 + signal for a run that was asked to stop.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of few characters shows others as ?
+            stream.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Harmless("%(message)s"))
@@ -54,9 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        print("error: there is not enough memory; close other programs, or allow more, and run again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is short: torch has no class of its own for a CPU's."""
+    return isinstance(error, MemoryError) or "t allocate memory" in str(error) or "out of memory" in str(error)
 
 
 class _Harmless(logging.Formatter):

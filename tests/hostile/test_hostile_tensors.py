@@ -32,7 +32,7 @@ from repro.train.assembly import make_trainer
 from repro.train.checkpoint import ResumeError, load_checkpoint
 from repro.train.files import dump
 from repro.train.files import load as load_file
-from repro.train.kept import kept_weights
+from repro.train.kept import kept_weights, load_weights
 from repro.train.resume import check_state
 from repro.train.trainer import Trainer
 from tests.hostile.damage import damaged
@@ -101,8 +101,8 @@ WRONG_STATES = {
     "an epoch is missing": lambda c: c["epochs"].pop(0),
     "a layer is missing": lambda c: c["layers"].pop(),
     "an accuracy is text": lambda c: c["epochs"][0].update(test_accuracy="0.9"),
-    "a weight is NaN": lambda c: c["trainer"]["model"]["layers.conv1.weight"].view(-1)[0].fill_(float("nan")),
-    "a moment is infinite": lambda c: c["trainer"]["optimizer"]["state"][0]["exp_avg"].view(-1)[0].fill_(float("inf")),
+    "a weight is NaN": lambda c: c["trainer"]["model"]["layers.conv1.weight"][0].fill_(float("nan")),
+    "a moment is infinite": lambda c: c["trainer"]["optimizer"]["state"][0]["exp_avg"][0].fill_(float("inf")),
     "a moment of another shape": lambda c: c["trainer"]["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
     "another decay": lambda c: c["trainer"]["optimizer"]["param_groups"][0].update(weight_decay=0.3),
     "no moment": lambda c: c["trainer"]["optimizer"]["state"][0].pop("exp_avg"),
@@ -231,7 +231,7 @@ def test_what_would_allocate_or_run_is_refused(name: str, tmp_path: Path) -> Non
     path.write_bytes(BOMBS[name]())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DamagedError):
-        load_file(path)
+        load_weights(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
