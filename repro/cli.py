@@ -1,6 +1,7 @@
 """The command line: ``python -m repro list | plan | train | weights | export | evaluate | ...``."""
 
 import argparse
+import contextlib
 import importlib
 import io
 import logging
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal of few characters shows others as ?
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # in a fork, whose streams have become others meanwhile
+                stream.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Harmless("%(message)s"))
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not _is_of_memory(error):
             raise
         print("error: there is not enough memory; close other programs, or allow more, and run again", file=sys.stderr)
@@ -70,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _is_of_memory(error: Exception) -> bool:
     """Whether an error says that memory is short: torch has no class of its own for a CPU's."""
-    return isinstance(error, MemoryError) or "t allocate memory" in str(error) or "out of memory" in str(error)
+    said = ("t allocate memory", "out of memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 class _Harmless(logging.Formatter):

@@ -87,7 +87,7 @@ def _hold() -> None:
     """Note this process for as long as it lives."""
     import fcntl
 
-    path = FOLDER / f"repro-{MACHINE}-{os.getpid()}.live"
+    path = (FOLDER / f"repro-{MACHINE}-{os.getpid()}.live").resolve()
     file = path.open("w")
     file.write(shlex.join(["snakemake", *sys.argv[1:]]) + "\n")
     file.flush()

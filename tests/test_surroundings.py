@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -96,7 +97,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, digest: str) -> None:
         assert repro(tmp_path, *TRAIN).returncode == 0
         assert weights_of(tmp_path) == digest
         subprocess.run(["mount", "-o", "remount,ro", results], check=True)
-        assert "finished" in repro(tmp_path, "status", "--scale", "smoke").stdout
+        assert re.search("main_cifar10.*(finished|diverged) +3/3", repro(tmp_path, "status", "--scale", "smoke").stdout)
         with mounted(tmp_path / "report", "size=16k"):
             is_one_line(repro(tmp_path, "report"), "cannot write report", "No space left")
 
@@ -134,8 +135,8 @@ def test_too_little_memory(tmp_path: Path, digest: str) -> None:
         done = repro(tmp_path, *TRAIN, before=f"ulimit -v {kilobytes};")
         if done.returncode == 0:
             break
-        last = done.stderr.strip().splitlines()[-1]
-        assert "memory" in last.lower() or done.returncode < 0 or done.returncode > 1, done.stderr
+        if done.returncode == 1:  # else the system ended it: libraries that start threads know no other way
+            is_one_line(done, "there is not enough memory")
     assert repro(tmp_path, *TRAIN).returncode == 0
     assert weights_of(tmp_path) == digest
     assert not (run.directory(tmp_path / "results") / CHECKPOINT_NAME).exists()

@@ -73,7 +73,8 @@ def note_retrained(run: Run, results: Path) -> None:
     """Remember that the weights beside a record are those of another training, where they differ from the record's."""
     directory = run.directory(results)
     found = {name: tensors_digest(load_weights(directory / name)) for name in DIGESTS if (directory / name).exists()}
-    others = {name: digest for name, digest in found.items() if _recorded_digest(run, results, name) != digest}
+    recorded = {name: _recorded_digest(run, results, name) for name in found}
+    others = {name: digest for name, digest in found.items() if recorded[name] not in (None, digest)}
     if others:
         atomic_write(directory / RETRAINED_NAME, json.dumps(others) + "\n")
 
