@@ -113,6 +113,14 @@ class Workflow:
         return (self.folder / "output.txt").read_text(errors="replace")
 
 
+def undisturbed(folder: Path, arguments: argparse.Namespace) -> None:
+    """What all others are compared with."""
+    whole = Workflow(make_folder(folder, arguments.groups), arguments.cores)
+    whole.start()
+    if whole.finish():
+        raise SystemExit(f"the undisturbed workflow failed:\n{whole.output[-4000:]}")
+
+
 def disturb(folder: Path, whole: Path, arguments: argparse.Namespace) -> tuple[Counter[str], list[str]]:
     """Kill until there were enough, comparing each folder that came to its end.
 
@@ -128,7 +136,9 @@ def disturb(folder: Path, whole: Path, arguments: argparse.Namespace) -> tuple[C
     kills: Counter[str] = Counter()
     wrong: list[str] = []
     for round_number in range(arguments.kills + 1):
-        workflow = Workflow(make_folder(folder / f"round{round_number}", arguments.groups), arguments.cores)
+        workflow = Workflow(
+            make_folder(folder / f"seed{arguments.seed}-round{round_number}", arguments.groups), arguments.cores
+        )
         while kills.total() < arguments.kills:
             workflow.start()
             wait = time.monotonic() + SHORTEST + chance.expovariate(1 / MEAN)
@@ -168,15 +178,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--groups", type=lambda text: set(text.split(",")), default=set(), help="some of config.yaml's")
-    parser.add_argument("--folder", type=Path, help="an empty one to work in (default: a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="to work in, with the undisturbed one of an earlier call (default: a temporary one)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        whole = Workflow(make_folder(folder / "whole", arguments.groups), arguments.cores)
-        whole.start()
-        if whole.finish():
-            raise SystemExit(f"the undisturbed workflow failed:\n{whole.output[-4000:]}")
-        kills, wrong = disturb(folder, whole.folder, arguments)
+        if not (folder / "whole").exists():
+            undisturbed(folder / "whole", arguments)
+        kills, wrong = disturb(folder, folder / "whole", arguments)
     print(tabulate(sorted(kills.items()), headers=("to whom, by what", "kills")))
     print("\n".join([*wrong, f"{kills.total()} kills: {len(wrong)} differences, leftovers or steps by hand"]))
     return 1 if wrong else 0

@@ -35,9 +35,10 @@ def left(plan: Plan, tmp_path: Path) -> tuple[list[Path], list[Path]]:
     train_run(run, Settings(results=results))
     folder, beside = run.directory(results), other.directory(results)
     beside.mkdir(parents=True)
+    scale = results / "smoke"
     gone = [
         folder / CHECKPOINT_NAME, folder / FORMER_CHECKPOINT_NAME, folder / f".record.json.{MACHINE}-{DEAD}.x.part",
-        results / "smoke" / ".snapshot-0a-0b-seed0-epoch1.pt", results / "smoke" / f".snapshot-x.{MACHINE}-{DEAD}.y.part",
+        scale / ".snapshot-0a-0b-seed0-epoch1.pt", scale / f".snapshot-x.{MACHINE}-{DEAD}.y.part",
         tmp_path / "report" / "tables" / f".runs.csv.{MACHINE}-{DEAD}.z.part",
         run.directory(results / SIDE_FOLDER) / CHECKPOINT_NAME,
     ]  # fmt: skip

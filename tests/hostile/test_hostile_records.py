@@ -149,9 +149,7 @@ DAMAGES: dict[str, Callable[[dict], object]] = {
     "an accuracy of 3": lambda raw: raw["summary"].update(best_test_accuracy=3),
     "no mapping": lambda raw: raw.update(data=[]),
     "an escape": lambda raw: raw["environment"].update(device_name="\x1b]0;owned\x07"),
-    "a histogram": lambda raw: raw.update(
-        layers=[{"name": "conv1", "max_abs_weight": 1.0, "histogram": {"edges": [0.0], "counts": [1, 2]}}]
-    ),
+    "a layer of no shape": lambda raw: raw.update(layers=[{"name": "conv1", "histogram": 3}]),
 }
 
 
