@@ -161,7 +161,8 @@ def test_a_job_of_a_workflow_waits_and_can_be_stopped(
     run, process = busy(5)
     with pytest.raises(Interrupted):
         train_run(run, Settings(results=tmp_path, wait=True, stop=lambda: True))
-    train_run(run, Settings(results=tmp_path, wait=True))
+    with caplog.at_level("INFO"):
+        train_run(run, Settings(results=tmp_path, wait=True))
     assert f"process {process.pid} trains this run" in caplog.text
     assert read_record(run.record_path(tmp_path)).status
     process.wait()

@@ -82,7 +82,7 @@ def test_what_tires_a_reader_is_refused_at_once(name: str, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=words):
         load_config(path)
     load(path)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30, "a second or two, on a machine that does nothing else"
 
 
 @pytest.mark.parametrize(
