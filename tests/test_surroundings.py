@@ -136,7 +136,8 @@ def test_too_little_memory(tmp_path: Path, digest: str) -> None:
         if done.returncode == 0:
             break
         if done.returncode == 1:  # else the system ended it: libraries that start threads know no other way
-            is_one_line(done, "there is not enough memory")
+            assert "Traceback" not in done.stderr
+            assert "memory" in done.stderr.strip().splitlines()[-1].lower()
     assert repro(tmp_path, *TRAIN).returncode == 0
     assert weights_of(tmp_path) == digest
     assert not (run.directory(tmp_path / "results") / CHECKPOINT_NAME).exists()
