@@ -158,7 +158,8 @@ def disturb(folder: Path, whole: Path, arguments: argparse.Namespace) -> tuple[C
 
 def _compare(workflow: Workflow, whole: Path) -> list[str]:
     """What is wrong with a folder that was disturbed: the plain command once more brings it to its end."""
-    workflow.finish()
+    if workflow.starts:
+        workflow.finish()
     workflow.start()
     status = workflow.finish()
     wrong = []
