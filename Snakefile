@@ -2,10 +2,10 @@
 
 from repro.config import Plan, load_config
 from repro.costs import has_gpu, slots
-from repro.forking import workflow_command
+from repro.live import begin_workflow, workflow_command
 from repro.records import find_records
 
-PLAN = Plan(load_config("config.yaml", overrides=config))
+PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow.is_main_process)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
 PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"

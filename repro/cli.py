@@ -1,7 +1,9 @@
 """The command line: ``python -m repro list | plan | train | weights | export | evaluate | ...``."""
 
 import argparse
+import contextlib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -9,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from repro.errors import ReproError
+from repro.text import harmless
 
 # In the order in which help lists them; each is a module of ``repro.commands``.
 COMMANDS = (
@@ -24,6 +27,7 @@ COMMANDS = (
     "report",
     "refresh",
     "claims",
+    "clean",
     "data",
 )
 
@@ -35,14 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where the user has something to mend, 2 for a wrong
         call, 128 + signal for a run that was asked to stop.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of few characters shows others as ?
+            with contextlib.suppress(OSError):  # in a fork, whose streams have become others meanwhile
+                stream.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Harmless("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("repro").setLevel(logging.INFO)
     run: Callable[[argparse.Namespace], int] = parsed.run
     try:
         return run(parsed)
     except ReproError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {harmless(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         print(f"error: this command needs the package {error.name}, which is not installed here", file=sys.stderr)
@@ -50,9 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not _is_of_memory(error):
+            raise
+        print("error: there is not enough memory; close other programs, or allow more, and run again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is short: torch has no class of its own for a CPU's."""
+    said = ("t allocate memory", "out of memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+
+
+class _Harmless(logging.Formatter):
+    """What is logged may come from a file, and a file may hold a terminal's escape sequences."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
 from repro.records import DIVERGED, Record, RecordError, find_records, read_record
 from repro.records.environment import available_cores, has_gpu, processor_name
-from repro.status import FINISHED, NOT_STARTED, RunStatus, scale_status
+from repro.status import FAILED, FINISHED, NOT_STARTED, RunStatus, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
 PTQ_EPOCHS = 0.25  # a PTQ run in epochs of its FP32 run, roughly: GPTQ takes more, the other methods less
@@ -68,7 +68,7 @@ def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
         if entry.state in ENDED:
             costs.append(RunCost(run, entry.state, 0, 0.0, "cached"))
             continue
-        if entry.state == NOT_STARTED:
+        if entry.state == NOT_STARTED or (entry.state == FAILED and not entry.epoch):
             left -= _shared(run, before, results)
         before.append(entry)
         epochs = left if run.epochs_to_train else PTQ_EPOCHS
@@ -134,7 +134,7 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
     return train - held_out, test + held_out
 
 
-def _setting(spec: Spec, threads: int) -> str:
+def _setting(spec: Spec, threads: int | None) -> str:
     """What an image's time depends on: size, model, quantisers, optimiser and clips by name, arithmetic and threads."""
     kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
     names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
@@ -156,7 +156,7 @@ def _recorded_rates(results: Path) -> dict[str, float]:
         if "source_run" in record.summary:
             continue  # PTQ: no epoch to take the time of
         if record.environment.get("device") == "cpu" and record.environment.get("processor") == here:
-            key = _setting(record.spec, record.environment["torch_threads"])
+            key = _setting(record.spec, record.environment.get("torch_threads"))
             rates.setdefault(key, []).append(_seconds_per_image(record))
     return {key: sorted(values)[len(values) // 2] for key, values in rates.items()}
 

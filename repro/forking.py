@@ -45,7 +45,7 @@ def hand_over(arguments: Sequence[str]) -> int | None:
 
     Returns:
         The exit status, or ``None`` where the caller has to do the work: outside a workflow, for a command
-        that trains nothing, and where there can be no such process.
+        that trains nothing, where there can be no such process, and where it was killed.
     """
     workflow = os.environ.get(WORKFLOW, "")
     if not workflow.isdecimal() or not arguments or arguments[0] not in COMMANDS or not hasattr(os, "pidfd_open"):
@@ -101,12 +101,15 @@ def _start(address: str, workflow: str) -> None:
         subprocess.Popen(command, pass_fds=[number], start_new_session=True, stdin=none, stdout=none, stderr=none)
 
 
-def _follow(connection: socket.socket, fork: int) -> int:
+def _follow(connection: socket.socket, fork: int) -> int | None:
     """Pass signals on to the fork until it sends its exit status.
 
     Args:
         connection: To the fork.
         fork: Its pidfd, which no later process can take over.
+
+    Returns:
+        The status; ``None`` where the fork was killed: the run is tried once more, by the process that asked for it.
     """
     passed: list[int] = []
 
@@ -121,8 +124,10 @@ def _follow(connection: socket.socket, fork: int) -> int:
         return int(status)
     if passed:  # it came before the fork could hear it
         return 128 + passed[-1]
-    print("error: the process that trained was killed, perhaps for want of memory", file=sys.stderr)
-    return 1
+    for name in SIGNALS:
+        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+    print("the process that trained was killed, perhaps for want of memory; once more, in another", file=sys.stderr)
+    return None
 
 
 def serve(listener: socket.socket, address: str, workflow: int) -> None:

@@ -1,17 +1,21 @@
 """Where every run of a scale stands, read from its folder. Imports no torch."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from repro.config import Plan, Run
+from repro.failures import last_words
 from repro.records import CHECKPOINT_NAME, DIVERGED, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
+from repro.text import printable
 
 FINISHED = "finished"
-DAMAGED = "damaged record"
+UNREADABLE = "unreadable"
 RUNNING = "running"
 INTERRUPTED = "interrupted"
+FAILED = "failed"
 NOT_STARTED = "not started"
 
 
@@ -26,6 +30,7 @@ class RunStatus:
         epoch: Epochs trained so far.
         accuracy: Test accuracy at the last of them, a fraction; ``None`` before the first.
         seconds_left: Estimate from the mean epoch so far; ``None`` before the first, 0 when it has ended.
+        problem: What is wrong with its files, or what it said last before it failed, in one line; else empty.
     """
 
     run: Run
@@ -34,6 +39,7 @@ class RunStatus:
     epoch: int
     accuracy: float | None
     seconds_left: float | None
+    problem: str = ""
 
 
 def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
@@ -46,26 +52,40 @@ def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
 
 
 def _run_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
-    rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
+    try:
+        return _read_status(run, serves, results)
+    except RecordError as error:
+        return RunStatus(run, serves, UNREADABLE, 0, None, None, str(error))
+
+
+def _read_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:
+    path = run.directory(results) / EPOCHS_NAME
+    rows = read_csv_rows(path)
+    try:
+        accuracies, seconds = ([float(row[name]) for row in rows] for name in ("test_accuracy", "wall_seconds"))
+        if not all(map(math.isfinite, seconds)):
+            raise ValueError("a time that is no number")
+    except (KeyError, ValueError) as error:
+        advice = "copy its folder again, or train on, which writes it anew"
+        raise RecordError(f"{path}: damaged ({printable(error)}); {advice}") from None
     epoch = min(len(rows), run.epochs_to_train)  # a PTQ run has a row, and no epoch
-    accuracy = float(rows[-1]["test_accuracy"]) if rows else None
     started = bool(rows) or (run.directory(results) / CHECKPOINT_NAME).exists()
     state = _state(run, results, started)
     left: float | None = None
     if state in (FINISHED, DIVERGED):
         left = 0.0
     elif epoch:
-        left = sum(float(row["wall_seconds"]) for row in rows) / epoch * (run.epochs_to_train - epoch)
-    return RunStatus(run, serves, state, epoch, accuracy, left)
+        left = sum(seconds) / epoch * (run.epochs_to_train - epoch)
+    problem = last_words(run, results) if state in (INTERRUPTED, NOT_STARTED) else ""
+    if problem:
+        state, problem = FAILED, f"{run.experiment} seed {run.seed} failed: {problem}"
+    return RunStatus(run, serves, state, epoch, accuracies[-1] if rows else None, left, problem)
 
 
 def _state(run: Run, results: Path, started: bool) -> str:
     path = run.record_path(results)
     if path.exists():
-        try:
-            return DIVERGED if read_record(path).status == DIVERGED else FINISHED
-        except RecordError:
-            return DAMAGED
+        return DIVERGED if read_record(path).status == DIVERGED else FINISHED
     if is_locked(run.directory(results)):
         return RUNNING
     return INTERRUPTED if started else NOT_STARTED

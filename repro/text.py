@@ -1,4 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and values from files as they may be shown."""
+
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 100, 100, 60
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 12
 
 
 def duration(seconds: float) -> str:
@@ -9,3 +15,29 @@ def duration(seconds: float) -> str:
     if minutes >= 48 * 60:
         return f"{minutes / (24 * 60):.1f} days"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def printable(text: object, most: int = 400) -> str:
+    """Text as one line that a terminal may be given: files may hold escape sequences, and more than anyone reads.
+
+    Args:
+        text: Anything.
+        most: Characters after which it is cut.
+    """
+    line = harmless(" ".join(str(text).split())[: most + 1])
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
+def harmless(text: str) -> str:
+    """Text whose control characters but line feeds are spelt out."""
+    return "".join(
+        one if one.isprintable() or one in "\n\u00a0" else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def shown(value: object) -> str:
+    """A value from a file in a message: cut short, whatever its size, its depth or its references to itself."""
+    try:
+        return harmless(_SHORT.repr(value))
+    except ValueError:  # a whole number of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"

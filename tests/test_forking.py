@@ -150,12 +150,13 @@ def test_a_fork_dies_with_the_process_that_asked_for_it(workflow: Workflow) -> N
     assert comes_true(lambda: len(workflow.processes()) == 1)
 
 
-def test_a_killed_fork_is_an_error(workflow: Workflow) -> None:
+def test_a_killed_fork_is_tried_once_more(workflow: Workflow) -> None:
     job = under_way(workflow, seed=0)
     os.kill(max(workflow.processes()), signal.SIGKILL)
-    _, errors = job.communicate(timeout=60)
-    assert job.returncode == 1
-    assert "the process that trained was killed" in errors
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 0
+    assert "the process that trained was killed, perhaps for want of memory; once more" in errors
+    assert trained_by_itself(errors)
 
 
 def test_where_no_fork_can_be_had_the_process_trains_by_itself(workflow: Workflow, tmp_path: Path) -> None:

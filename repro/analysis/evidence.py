@@ -20,7 +20,9 @@ from repro.analysis.rows import (
 )
 from repro.config import Config, Plan
 from repro.config.schema import PRECISIONS
+from repro.failures import last_words
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
+from repro.text import harmless, printable
 
 # The order of the report: the nearer to the paper, the earlier.
 SCALES = ("paper", "paper_bf16", "short", "quick", "smoke")
@@ -54,6 +56,7 @@ class Evidence:
             ``completed``, ``diverged`` or ``not run``.
         stale: Records that stand in no table, and why.
         unreadable: Record files that cannot be used, and why.
+        failed: Runs whose log in the workflow ends in an error, and its last lines.
     """
 
     config: Config
@@ -67,6 +70,7 @@ class Evidence:
     planned: pd.DataFrame
     stale: pd.DataFrame
     unreadable: pd.DataFrame
+    failed: pd.DataFrame
 
     def select(self, scale: str, experiment: str) -> pd.DataFrame:
         """Rows of ``runs`` of one experiment at one scale, indexed and sorted by seed; empty where not run."""
@@ -153,7 +157,15 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
         planned=_planned_frame(plans, used, serves),
         stale=pd.DataFrame(stale, columns=STALE_COLUMNS),
         unreadable=pd.DataFrame(unreadable, columns=UNREADABLE_COLUMNS),
+        failed=pd.DataFrame(_failed(plans, used, results), columns=UNREADABLE_COLUMNS),
     )
+
+
+def _failed(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], results: Path) -> list[dict[str, str]]:
+    waiting = [run for scale, plan in plans.items() for run in plan if (scale, run.spec_hash, run.seed) not in used]
+    return [
+        {"path": run.directory("").as_posix(), "error": words} for run in waiting if (words := last_words(run, results))
+    ]
 
 
 Serves = Mapping[tuple[str, str], list[str]]
@@ -173,8 +185,8 @@ def _load_all(results: Path) -> tuple[list[LoadedRun], list[dict[str, str]]]:
         try:
             loaded.append(load_run(path, results))
         except RecordError as error:
-            where = path.parent.relative_to(results).as_posix()
-            unreadable.append({"path": where, "error": str(error).replace(f"{results}/", "")})
+            where = printable(path.parent.relative_to(results).as_posix())
+            unreadable.append({"path": where, "error": harmless(str(error).replace(f"{results}/", ""))})
     return loaded, unreadable
 
 

@@ -1,5 +1,6 @@
 """One record as rows of data frames."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,10 @@ from repro.records import (
     read_export,
     read_record,
 )
+from repro.records.check import MOST_WHOLE, text
+from repro.records.record import MOST_BYTES, read_limited
 from repro.records.sharpness import read_sharpness
+from repro.text import printable
 
 # Columns of ``Evidence.runs`` that hold numbers; an absent one is NaN. Accuracies are fractions, sizes bytes.
 NUMBERS = (
@@ -90,9 +94,10 @@ def load_run(path: Path, results: Path) -> LoadedRun:
         row = {**_run_row(record, folder, epochs, layers), **_export_row(export), **sharpness}
         weights = _weight_rows(record)
     except KeyError as error:
-        raise RecordError(f"{path}: lacks {error}; see results/README.md") from None
-    except (OSError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"{path}: not a usable record ({error}); restore it or delete its folder") from None
+        raise RecordError(f"{path}: lacks {printable(error)}; see results/README.md") from None
+    except (OSError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"not a usable record ({printable(error)})"
+        raise RecordError(f"{path}: {reason}; restore it or delete its folder") from None
     return LoadedRun(record, folder, row, epochs, layers, weights)
 
 
@@ -105,11 +110,16 @@ def _check_identity(record: Record) -> None:
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(io.BytesIO(read_limited(path, MOST_BYTES)))
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    return frame[list(columns)].astype({name: float for name in columns if name != "layer"})
+    frame = frame[list(columns)].astype({name: float for name in columns if name != "layer"})
+    if not frame["epoch"].between(1, MOST_WHOLE).all():
+        raise ValueError(f"{path.name} has an epoch that is none")
+    if "layer" in columns and not all(map(text, frame["layer"])):
+        raise ValueError(f"{path.name} has a layer without a name")
+    return frame
 
 
 def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:

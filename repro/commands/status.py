@@ -1,6 +1,7 @@
 """Every run of a scale: state, epoch, accuracy, time left."""
 
 import argparse
+import sys
 
 from repro.commands.options import add_scale, load_plan
 
@@ -31,6 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         for entry in entries
     ]
     headers = ("run (+ experiments it also serves)", "seed", "state", "epoch", "test accuracy", "left")
+    for entry in entries:
+        if entry.problem:
+            print(entry.problem, file=sys.stderr)
     print(tabulate(rows, headers=headers, disable_numparse=True))
     counts = {state: sum(entry.state == state for entry in entries) for state in {e.state for e in entries}}
     print(f"scale {plan.scale.name}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from repro.commands.options import add_results
+from repro.text import harmless
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = sync_records(arguments.results, arguments.uri)
         outcome = f"{result.added} added, {result.updated} updated, {result.unchanged} unchanged"
         for reason in result.skipped:
-            print(f"skipped: {reason}", file=sys.stderr)
+            print(f"skipped: {harmless(reason)}", file=sys.stderr)
     except TrackingError as error:
         if arguments.stamp is None:
             raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from repro.commands.options import add_device, add_scale, at_least, load_plan
 from repro.config import Run
 from repro.errors import ReproError
+from repro.text import harmless
 
 if TYPE_CHECKING:
     from repro.records import Record
@@ -81,6 +82,7 @@ class RunsToTrain:
             stop=self.stop.requested,
             compile=arguments.compile,
             plan=self.plan,
+            wait=arguments.expect_spec is not None,  # a workflow's job: its killed predecessor's trainer may go on
         )
 
     def ended(self, run: Run, result: "Record | ReproError | Interrupted") -> None:
@@ -95,7 +97,7 @@ class RunsToTrain:
             )
             self.status = 128 + self.stop.signal
         elif isinstance(result, ReproError):
-            print(f"error: {result}", file=sys.stderr)
+            print(f"error: {harmless(str(result))}", file=sys.stderr)
             self.status = self.status or 1
         else:
             print(_describe(run.record_path(self.arguments.results), result))

@@ -1,20 +1,21 @@
 """Read and check ``config.yaml``."""
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from repro.config.options import NONE, Option, Problems, check, merge
+from repro.config.read import read_yaml
 from repro.config.registry import QUANTIZERS
-from repro.config.schema import ABOUT, EXPERIMENT, NAME, SCALE
+from repro.config.schema import ABOUT, EXPERIMENT, MOST_SEED, NAME, SCALE
 from repro.config.spec import Spec
 from repro.errors import ReproError
+from repro.text import shown
 
 RESERVED_GROUPS = ("all", "report", "train", "track", "weights")
+LONGEST_NAME = 100  # names of scales and experiments are names of folders
 KEYS = ("scale", "seeds", "scales", "defaults", "experiments")
 
 
@@ -96,13 +97,9 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
         ConfigError: With every problem at once, each with its path in the file.
     """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}; run from the project's folder"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(path, [f"not UTF-8 text: {error.reason} at byte {error.start}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from None
+        raw = read_yaml(Path(path))
+    except ValueError as error:
+        raise ConfigError(path, [str(error)]) from None
     problems = Problems()
     config = _build(_override(raw, overrides or {}, problems), problems)
     if config is None or problems.lines:
@@ -129,24 +126,7 @@ def _override(raw: Any, overrides: Mapping[str, Any], problems: Problems) -> Any
 def _typed_seeds(given: Any) -> Any:
     """Seeds as they come from a command line: ``seeds=[0,1]`` as texts, ``seeds=0`` as one number."""
     items = given if isinstance(given, list | tuple) else [given]
-    return [int(item) if isinstance(item, str) and item.strip().isdecimal() else item for item in items]
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A key given twice is an error: plain YAML keeps the last and drops the first in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *anchor`, whose keys may be given again
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is no key", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+    return [int(item) if isinstance(item, str) and re.fullmatch(r" *\d{1,20} *", item) else item for item in items]
 
 
 def _build(raw: Any, problems: Problems) -> Config | None:
@@ -155,12 +135,12 @@ def _build(raw: Any, problems: Problems) -> Config | None:
         return None
     for key in raw:
         if key not in KEYS:
-            problems.unknown(str(key), key, list(KEYS))
-    seeds = check(Option(int, minimum=0, length=-1), raw.get("seeds"), "seeds", problems)
+            problems.unknown(shown(key), key, list(KEYS))
+    seeds = check(Option(int, minimum=0, maximum=MOST_SEED, length=-1), raw.get("seeds"), "seeds", problems)
     scales = {name: _scale(name, value, seeds, problems) for name, value in _entries(raw, "scales", problems)}
     defaults = raw.get("defaults") or {}
     if not isinstance(defaults, Mapping):
-        problems.add("defaults", f"{defaults!r} is not a mapping")
+        problems.add("defaults", f"{shown(defaults)} is not a mapping")
         defaults = {}
     _only_known_keys(defaults, problems)
     experiments = {
@@ -183,14 +163,15 @@ def _build(raw: Any, problems: Problems) -> Config | None:
 def _entries(raw: Mapping[str, Any], key: str, problems: Problems) -> list[tuple[str, Any]]:
     value = raw.get(key)
     if not isinstance(value, Mapping) or not value:
-        problems.add(key, f"{value!r} is not a mapping with at least one entry")
+        problems.add(key, f"{shown(value)} is not a mapping with at least one entry")
         return []
     good = []
     for name, entry in value.items():
-        if re.fullmatch(NAME, str(name)):
-            good.append((str(name), entry))
+        if isinstance(name, str) and len(name) <= LONGEST_NAME and re.fullmatch(NAME, name):
+            good.append((name, entry))
         else:
-            problems.add(f"{key}.{name}", "a name is made of lower-case letters, digits and _, a letter first")
+            allowed = f"a name is made of lower-case letters, digits and _, a letter first, {LONGEST_NAME} at most"
+            problems.add(f"{key}.{shown(name)}", allowed)
     return good
 
 
@@ -207,7 +188,7 @@ def _scale(name: str, value: Any, seeds: Any, problems: Problems) -> Scale | Non
         return None
     own_seeds = checked.pop("seeds") or seeds or ()
     if len(set(own_seeds)) < len(own_seeds):
-        problems.add(f"scales.{name}.seeds", f"{own_seeds!r} names a seed twice")
+        problems.add(f"scales.{name}.seeds", f"{shown(own_seeds)} names a seed twice")
     return Scale(name=name, seeds=tuple(own_seeds), **checked)
 
 
@@ -291,7 +272,7 @@ def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Pr
     if not re.fullmatch(NAME, about["group"]) or about["group"] in RESERVED_GROUPS:
         problems.add(
             f"{path}.group",
-            f"{about['group']!r} cannot name a target: use lower-case letters, digits and _, "
+            f"{shown(about['group'])} cannot name a target: use lower-case letters, digits and _, "
             f"a letter first, and not {', '.join(RESERVED_GROUPS)}",
         )
     return Experiment(name=name, **about, settings=checked)

@@ -13,6 +13,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from repro.text import harmless, shown
+
+MOST_CHARACTERS = 200  # of a path in a message
+MOST_WHOLE = 2**63  # no option takes more, and some would fail at it in odd places
 KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", dict: "a mapping"}
 
 
@@ -136,13 +140,14 @@ class Problems:
 
     def add(self, path: str, message: str) -> None:
         """Note one problem at ``path``."""
-        self.lines.append(f"{path}: {message}")
+        self.lines.append(harmless(f"{path[:MOST_CHARACTERS]}: {message}"))
 
     def unknown(self, path: str, key: object, allowed: list[str], what: str = "key") -> None:
         """Note a name that is not among ``allowed``, with the nearest that is."""
-        near = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
+        # a key is compared with all that are allowed, in a time that grows with the square of its length
+        near = difflib.get_close_matches(key[:40], allowed, n=1, cutoff=0.5) if isinstance(key, str) else []
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        self.add(path, f"unknown {what} {key!r}{hint} (allowed: {', '.join(sorted(allowed))})")
+        self.add(path, f"unknown {what} {shown(key)}{hint} (allowed: {', '.join(sorted(allowed))})")
 
 
 def check(node: Node, value: Any, path: str, problems: Problems) -> Any:
@@ -163,7 +168,7 @@ def check(node: Node, value: Any, path: str, problems: Problems) -> Any:
 
 def _check_section(fields: Mapping[str, Node], value: Any, path: str, problems: Problems) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        problems.add(path, f"{value!r} is not a mapping (keys: {', '.join(fields)})")
+        problems.add(path, f"{shown(value)} is not a mapping (keys: {', '.join(fields)})")
         return {}
     for key in value:
         if key not in fields:
@@ -184,7 +189,7 @@ def _check_choice(node: Choice, value: Any, path: str, problems: Problems) -> di
     value = as_method(value)
     name = value.get("name") if isinstance(value, Mapping) else None
     if name is None:
-        problems.add(path, f"{value!r} names no method (allowed: {', '.join(sorted(node.names))})")
+        problems.add(path, f"{shown(value)} names no method (allowed: {', '.join(sorted(node.names))})")
         return {}
     if not isinstance(name, str) or name not in node.names:
         problems.unknown(f"{path}.name", name, node.names, what="method")
@@ -198,17 +203,17 @@ def _check_option(node: Option, value: Any, path: str, problems: Problems) -> An
     if node.length:
         right_length = isinstance(value, list | tuple) and len(value) >= 1 and node.length in (-1, len(value))
         if not right_length:
-            problems.add(path, f"{value!r} is not allowed; expected {node.describe()}")
+            problems.add(path, f"{shown(value)} is not allowed; expected {node.describe()}")
             return None
         items = [_scalar(node, item) for item in value]
         if ... in items:
-            problems.add(path, f"{value!r} is not allowed; expected {node.describe()}")
+            problems.add(path, f"{shown(value)} is not allowed; expected {node.describe()}")
         return items
     scalar = _scalar(node, value)
     if scalar is ... and node.choices:
         problems.unknown(path, value, list(node.choices), what="value")
     elif scalar is ...:
-        problems.add(path, f"{value!r} is not allowed; expected {node.describe()}")
+        problems.add(path, f"{shown(value)} is not allowed; expected {node.describe()}")
     return scalar
 
 
@@ -219,6 +224,8 @@ def _scalar(node: Option, value: Any) -> Any:
             value = float(value)
         except ValueError:
             return ...
+    if type(value) is int and abs(value) > MOST_WHOLE:
+        return ...
     if node.kind is float and type(value) is int:
         value = float(value)
     if type(value) is not node.kind:

@@ -15,9 +15,9 @@ from repro.config.options import Method, Option
 BITS = Option(int, minimum=2, maximum=8)
 POSITIVE = Option(float, minimum=0, above=True)
 SHARE = Option(float, minimum=0, maximum=1, below=True)
-EPOCHS = Option(float, minimum=0, above=True, in_epochs=True)
+EPOCHS = Option(float, minimum=0.01, maximum=1e9, in_epochs=True)
 RGB_32 = (3, 32, 32)  # channels, height, width
-WIDTH = Option(float, minimum=0, maximum=4, above=True)
+WIDTH = Option(float, minimum=0.01, maximum=4)
 
 
 class Dataset(Method):

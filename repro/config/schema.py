@@ -1,6 +1,7 @@
 """What ``config.yaml`` may say: its sections, with the methods of ``repro.config.registry``."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from repro.config.options import NONE, Choice, Node, Option, Section
 from repro.config.registry import (
@@ -12,8 +13,11 @@ from repro.config.registry import (
     QUANTIZERS,
     SCHEDULES,
     WEIGHT_CLIPS,
+    WIDTH,
 )
 
+MOST_EPOCHS = 100_000
+MOST_SEED = 2**32 - 1
 NAME = r"[a-z][a-z0-9_]*"
 PRECISIONS = ("fp32", "tf32", "bf16")  # tf32: FP32 whose GPU products round their factors to 10 bits
 
@@ -41,8 +45,8 @@ SPEC = Section(
         "gradient_clip": Option(float, minimum=0, above=True, nullable=True),
         "weight_clip": Choice(WEIGHT_CLIPS, optional=True),
         "schedule": Choice(SCHEDULES),
-        "epochs": Option(int, minimum=1),
-        "batch_size": Option(int, minimum=2),
+        "epochs": Option(int, minimum=1, maximum=MOST_EPOCHS),
+        "batch_size": Option(int, minimum=2, maximum=1_000_000),
         "precision": Option(str, choices=PRECISIONS),
         "ptq": Choice(PTQ_METHODS, optional=True, default={"name": NONE}, common={"source": PTQ_SOURCE}),
     }
@@ -66,11 +70,11 @@ SCALE = Section(
         "dataset_map": Section({name: Option(str, choices=DATASETS, default=name) for name in DATASETS}, default={}),
         "train_images": Option(int, minimum=2, nullable=True, default=None),
         "test_images": Option(int, minimum=1, nullable=True, default=None),
-        "width": Option(float, minimum=0, maximum=4, above=True, nullable=True, default=None),
+        "width": replace(WIDTH, nullable=True, default=None),
         "epochs_factor": Option(float, minimum=0, maximum=100, above=True, default=1.0),
         "precision": Option(str, choices=PRECISIONS, nullable=True, default=None),
-        "torch_threads": Option(int, minimum=1),
-        "seeds": Option(int, minimum=0, length=-1, nullable=True, default=None),
+        "torch_threads": Option(int, minimum=1, maximum=1024),
+        "seeds": Option(int, minimum=0, maximum=MOST_SEED, length=-1, nullable=True, default=None),
         "decides": Option(bool, default=False),
     }
 )

@@ -1,7 +1,6 @@
 """The accuracy of a file: safetensors through PyTorch, ONNX through onnxruntime."""
 
 import itertools
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -15,11 +14,15 @@ from torch import Tensor, nn
 from repro.data import ImageData, load_dataset
 from repro.errors import ReproError
 from repro.export.onnx_export import INPUT
-from repro.export.packed import METADATA_KEY, ExportError, complete_record, load_packed
+from repro.export.onnx_import import read_onnx
+from repro.export.packed import ExportError, load_packed
+from repro.records.check import FieldError, check_record
+from repro.text import printable
 from repro.train import evaluation
 from repro.train.device import autocast, set_arithmetic
 from repro.train.evaluation import Logits, batch_logits
 
+MOST_THREADS = 1024
 CPU = torch.device("cpu")
 
 
@@ -71,11 +74,16 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
     try:
         if path.suffix == ".onnx":
             content, record, arithmetic = read_onnx(path)
+            check_record(record)
             if precision not in (None, arithmetic):
                 raise ReproError(f"{path}: this ONNX file computes in {arithmetic}, not in {precision}")
-            precision, logits = arithmetic, session_logits(onnx_session(content, record_threads(record)))
+            precision, logits = (
+                arithmetic,
+                _guarded(path, session_logits(_onnx_session(path, content, record_threads(record)))),
+            )
         elif path.suffix == ".safetensors":
             packed = load_packed(path)
+            check_record(packed.record)
             record, precision = packed.record, precision or packed.record["spec"]["precision"]
             logits = model_logits(packed.model, precision)
         else:
@@ -85,13 +93,14 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
         data = recorded_data(record)
         accuracy, loss = score(predict(logits, data), data)
         return Evaluation(record, precision, threads, len(data.test.labels), accuracy, loss)
-    except (KeyError, TypeError) as error:
-        raise ExportError(f"{path}: its metadata hold no whole record ({error}); export the run again") from None
+    except (FieldError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        reason = f"its metadata hold no whole record, or none of its weights ({printable(error)})"
+        raise ExportError(f"{path}: {reason}; export the run again") from None
 
 
 def record_threads(record: Mapping[str, Any]) -> int:
     """CPU threads of the recorded run: another number may change the last bits."""
-    return int(record["environment"].get("torch_threads") or 1)
+    return min(int(record["environment"].get("torch_threads") or 1), MOST_THREADS)
 
 
 def recorded_data(record: Mapping[str, Any]) -> ImageData:
@@ -119,25 +128,26 @@ def model_logits(model: nn.Module, precision: str) -> Logits:
     return logits
 
 
-def read_onnx(path: Path) -> tuple[bytes, Mapping[str, Any], str]:
-    """An ONNX file's bytes, the record in its metadata, and its arithmetic: ``fp32`` or ``int8``.
-
-    Raises:
-        ExportError: If it cannot be read, or is not a file of this suite.
-    """
+def _onnx_session(path: Path, content: bytes, threads: int) -> Any:
+    """As ``onnx_session``, for a file from elsewhere."""
     try:
-        content = path.read_bytes()
-        properties = onnx_session(content, threads=1).get_modelmeta().custom_metadata_map
-        metadata = json.loads(properties.get(METADATA_KEY, "{}"))
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
+        return onnx_session(content, threads)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # onnxruntime's errors share no narrower base
-        raise ExportError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from None
-    if "record" not in metadata:
-        raise ExportError(f"{path}: an ONNX file, but not one that `python -m repro export` wrote")
-    return content, complete_record(metadata["record"]), metadata.get("arithmetic", "fp32")
+        raise ExportError(f"{path}: not a usable ONNX file ({printable(error)})") from None
+
+
+def _guarded(path: Path, logits: Logits) -> Logits:
+    """The same function, whose failure names the file."""
+
+    def call(images: Tensor) -> Tensor:
+        try:
+            return logits(images)
+        except Exception as error:  # onnxruntime's errors share no narrower base
+            raise ExportError(f"{path}: cannot be computed ({printable(error)})") from None
+
+    return call
 
 
 def onnx_session(content: bytes, threads: int) -> Any:

@@ -13,6 +13,7 @@ from repro.export.bits import pack_codes
 from repro.export.packed import METADATA_KEY, ExportError, check_range, layer_bits, layer_codes, recorded_shape
 from repro.models.resnet import Residual
 from repro.quant import QuantConv2d, QuantLayer, QuantLinear, effective_weight
+from repro.records.integrity import NO_STAMP, stamped
 
 OPSET, IR_VERSION = 21, 10  # the first opset with INT4
 INPUT, OUTPUT = "images", "logits"
@@ -129,11 +130,12 @@ class Graph:
             self.initializers,
         )
         proto = helper.make_model(content, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        metadata = {"record": {key: value for key, value in record.items() if key != "layers"}, **about}
+        kept = {key: value for key, value in record.items() if key != "layers"}
+        metadata = {"stamp": NO_STAMP, "record": kept, **about}
         helper.set_model_props(proto, {METADATA_KEY: json.dumps(metadata, separators=(",", ":"))})
         onnx.checker.check_model(proto, full_check=True)
         serialized: bytes = proto.SerializeToString(deterministic=True)
-        return serialized
+        return stamped(serialized)
 
 
 def linear_codes(name: str, layer: QuantLayer) -> tuple[Tensor, Tensor]:

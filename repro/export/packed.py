@@ -1,6 +1,5 @@
 """A trained model as one safetensors file that really holds 4-bit weights, and back."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from repro.config import complete_spec
-from repro.config.registry import DATASETS, QUANTIZERS
+from repro.config.registry import DATASETS, MODELS, QUANTIZERS
+from repro.config.spec import Spec, split_options
 from repro.data.types import Shape
 from repro.errors import ReproError
 from repro.export.bits import code_range, pack_codes, unpack_codes
+from repro.ptq.restore import scale_shapes
 from repro.quant import FrozenQuantizer, QuantLayer, WeightQuantizer, effective_weight, quant_layers
+from repro.records.files import read_regular
+from repro.records.integrity import NO_STAMP, DamagedError, check_stamp, stamped
+from repro.text import printable, shown
 from repro.train.build import build_model
+from repro.train.files import tensors_digest
 
-FORMAT, FORMAT_VERSION = "repro packed weights", 1
+FORMAT, FORMAT_VERSION = "repro packed weights", 2
+UNSTAMPED = 1  # the version before files had a checksum of all their bytes, not of their tensors alone
 METADATA_KEY = "repro"  # one key: safetensors keeps several in no fixed order, and the bytes would differ
+LARGEST_IMAGE = 4096  # pixels a side
 CODES, SCALE = ".weight.codes", ".weight.scale"
 
 
@@ -83,11 +90,12 @@ def pack_model(model: nn.Module, record: Mapping[str, Any]) -> bytes:
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "sha256": _digest(tensors),
+        "stamp": NO_STAMP,
+        "sha256": tensors_digest(tensors),
         "layers": layers,
         "record": {key: value for key, value in record.items() if key != "layers"},  # histograms: report's alone
     }
-    return save(tensors, {METADATA_KEY: json.dumps(metadata, separators=(",", ":"))})
+    return stamped(save(tensors, {METADATA_KEY: json.dumps(metadata, separators=(",", ":"))}))
 
 
 def load_packed(path: str | Path) -> PackedModel:
@@ -99,12 +107,15 @@ def load_packed(path: str | Path) -> PackedModel:
     tensors, metadata = _read(Path(path))
     try:
         record = complete_record(metadata["record"])
-        model = build_model(record["spec"], record["data"]["classes"], recorded_shape(record))
+        classes, shape = record["data"]["classes"], recorded_shape(record)
+        _check_size(record["spec"], classes, shape, tensors)
+        model = build_model(record["spec"], classes, shape)
         _fill(model, tensors, metadata["layers"])
     except ReproError as error:
         raise ExportError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ExportError(f"{path}: its metadata and its weights do not fit ({error}); export the run again") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, OverflowError) as error:
+        reason = f"its metadata and its weights do not fit ({printable(error)})"
+        raise ExportError(f"{path}: {reason}; export the run again") from None
     model.to(memory_format=torch.channels_last)
     return PackedModel(model.eval(), record)
 
@@ -160,6 +171,8 @@ def recorded_shape(record: Mapping[str, Any]) -> Shape:
     """Channels, height and width of the images of a record; older records know their data set's name alone."""
     shape = record["data"].get("image_shape") or DATASETS[record["spec"]["dataset"]["name"]].image_shape
     channels, height, width = shape
+    if not all(type(side) is int and 0 < side <= LARGEST_IMAGE for side in shape):
+        raise ValueError(f"no image is {shown(shape)}")
     return channels, height, width
 
 
@@ -190,19 +203,40 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        content = read_regular(path)
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (a handle, not a mapping)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ExportError(f"{path}: not a readable safetensors file ({error})") from None
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path}: not a readable safetensors file ({printable(error)})") from None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ExportError(f"{path}: a safetensors file, but not one that `python -m repro export` wrote")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        version = metadata.get("format_version")
-        raise ExportError(f"{path}: format version {version!r}, this suite reads {FORMAT_VERSION}; update the suite")
-    if metadata.get("sha256") != _digest(tensors):
+    version = metadata.get("format_version")
+    if version not in (UNSTAMPED, FORMAT_VERSION):
+        reason = f"format version {shown(version)}, this suite reads {FORMAT_VERSION}"
+        raise ExportError(f"{path}: {reason}; update the suite")
+    try:
+        if version != UNSTAMPED:
+            check_stamp(content)
+    except DamagedError as error:
+        raise ExportError(f"{path}: {error}; export the run again") from None
+    if metadata.get("sha256") != tensors_digest(tensors):
         raise ExportError(f"{path}: damaged, its weights are not those that were written; export the run again")
     return tensors, metadata
+
+
+def _check_size(spec: Spec, classes: int, image_shape: Shape, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a model that is larger than the file's tensors can be, before it is built.
+
+    Raises:
+        ExportError: If it is.
+    """
+    name, options = split_options(spec["model"])
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in MODELS[name](classes, image_shape, **options).parameters())
+    held = 8 * sum(tensor.nbytes for tensor in tensors.values())  # a bit a weight, at least
+    if weights > held:
+        raise ExportError(f"its metadata describe a model of {weights:,} weights, and it holds {held:,} bits")
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -210,22 +244,16 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], layers: Mapping[str, 
     found = quant_layers(model)
     for name, about in layers.items():
         layer, (bits, shape) = found[name], (about["bit_width"], about["shape"])
+        method, scale = layer.weight_quantizer, tensors[name + SCALE]
+        own = scale_shapes(layer.weight) if method is None else (method.scale(layer.weight).shape,)
+        if bits not in range(1, 9) or shape != list(layer.weight.shape) or scale.shape not in own:
+            raise ValueError(f"layer {name} cannot have {shown(bits)} bits, {shown(shape)} and such a scale")
         flat = unpack_codes(tensors[name + CODES].numpy(), int(np.prod(shape)), bits)
         codes = torch.from_numpy(flat).reshape(shape)
-        method = layer.weight_quantizer
-        layer.weight_quantizer = PackedQuantizer(codes, tensors[name + SCALE], bits, method)
+        layer.weight_quantizer = PackedQuantizer(codes, scale, bits, method)
         with torch.no_grad():
             layer.weight.copy_(effective_weight(layer))
     names = unquantized_names(model)
     if set(names) | {name + end for name in layers for end in (CODES, SCALE)} != set(tensors):
         raise ExportError("its tensors are not those of the model that its metadata describe")
     model.load_state_dict({name: tensors[name] for name in names}, strict=False)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) over names and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].cpu().numpy().tobytes())
-    return digest.hexdigest()

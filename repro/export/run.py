@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from repro.config import Run
-from repro.config.runs import WEIGHTS_NAME
 from repro.data import ImageData
 from repro.errors import ReproError
 from repro.export.evaluate import (
@@ -33,6 +32,7 @@ from repro.records import Export, Record, atomic_write, read_record, write_expor
 from repro.records.environment import describe_environment
 from repro.train.build import build_model
 from repro.train.device import set_arithmetic
+from repro.train.kept import kept_weights, train_command
 from repro.train.post_training import calibration_images
 
 PACKED_NAME, ONNX_NAME, INTEGER_NAME = "model.safetensors", "model.onnx", "model-int8.onnx"
@@ -54,7 +54,7 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     directory = run.directory(results)
     record = finished_record(run, results)
     about = dataclasses.asdict(record)
-    model = load_trained(run, directory, record.data["classes"])
+    model = load_trained(run, results, record.data["classes"])
     data = recorded_data(about)
     threads = record_threads(about)
     set_arithmetic(CPU, threads, "fp32")
@@ -84,14 +84,13 @@ def export_run(run: Run, results: Path, onnx: bool) -> Export:
     return export
 
 
-def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
+def load_trained(run: Run, results: Path, classes: int) -> nn.Module:
     """The trained model of a finished run, in evaluation mode, channels last, as it was evaluated.
 
     Raises:
         ReproError: If its weights are not there, damaged, or of another model.
     """
-    state = trained_state(run, directory)
-    path = directory / WEIGHTS_NAME
+    state, path = kept_weights(run, results), run.weights_path(results)
     model = build_model(run.spec, classes)
     try:
         if run.spec["ptq"]["name"] == "none":
@@ -105,23 +104,6 @@ def load_trained(run: Run, directory: Path, classes: int) -> nn.Module:
     return model.eval()
 
 
-def trained_state(run: Run, directory: Path, name: str = WEIGHTS_NAME) -> Mapping[str, Tensor]:
-    """The weights that a finished run has kept under a name.
-
-    Raises:
-        ReproError: If they are not there, or damaged.
-    """
-    path = directory / name
-    if not path.exists():
-        raise ReproError(f"{path}: no weights (a clone holds records alone); {_way_to_weights(run, directory)}")
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        reason = str(error).splitlines()[0]
-        raise ReproError(f"{path}: not the weights of this run's model ({reason}); train it again") from None
-    return state
-
-
 def finished_record(run: Run, results: Path) -> Record:
     """The record of a run that has ended.
 
@@ -130,18 +112,8 @@ def finished_record(run: Run, results: Path) -> Record:
     """
     path = run.record_path(results)
     if not path.exists():
-        raise ReproError(f"{path}: no such run yet; `{_train_command(run)}` trains it")
+        raise ReproError(f"{path}: no such run yet; `{train_command(run)}` trains it")
     return read_record(path)
-
-
-def _way_to_weights(run: Run, directory: Path) -> str:
-    if run.epochs_to_train:
-        return f"`{_train_command(run).replace(' train ', ' weights ')}` trains them again"
-    return f"to make them, move the folder {directory} away and run `{_train_command(run)}`"
-
-
-def _train_command(run: Run) -> str:
-    return f"python -m repro train {run.experiment} --scale {run.scale} --seed {run.seed}"
 
 
 def _measure_packed(path: Path, model: nn.Module, data: ImageData, content: bytes) -> tuple[dict[str, Any], Tensor]:

@@ -11,11 +11,12 @@ from repro.config import Run
 from repro.config.runs import WEIGHTS_NAME, ZERO_RATE_WEIGHTS_NAME
 from repro.data import Split
 from repro.errors import ReproError
-from repro.export.run import finished_record, trained_state
+from repro.export.run import finished_record
 from repro.quant import quant_layers
 from repro.records.environment import describe_environment
 from repro.records.sharpness import Sharpness, write_sharpness
 from repro.train.device import choose_device, set_arithmetic
+from repro.train.kept import kept_weights
 from repro.train.seeds import derive_seed
 from repro.train.surroundings import load_data
 from repro.train.trainer import Trainer
@@ -46,7 +47,7 @@ def measure_sharpness(run: Run, results: Path, device: str = "auto", threads: in
     finished_record(run, results)
     directory = run.directory(results)
     at_zero_rate = (directory / ZERO_RATE_WEIGHTS_NAME).exists()
-    state = trained_state(run, directory, ZERO_RATE_WEIGHTS_NAME if at_zero_rate else WEIGHTS_NAME)
+    state = kept_weights(run, results, ZERO_RATE_WEIGHTS_NAME if at_zero_rate else WEIGHTS_NAME)
     place, used = choose_device(device), run.torch_threads if threads is None else threads
     set_arithmetic(place, used, "fp32")
     trainer = Trainer({**run.spec, "precision": "fp32"}, run.seed, load_data(run, None), place)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.records.files import atomic_write
-from repro.records.record import RecordError
+from repro.records.record import MOST_BYTES, RecordError, parse_json, read_limited
+from repro.text import printable, shown
 
 EXPORT_NAME = "export.json"
 EXPORT_VERSION = 1
@@ -77,14 +78,18 @@ def read_export(directory: Path, spec_hash: str, seed: int) -> Export | None:
     if not path.exists():
         return None
     try:
-        export = Export(**json.loads(path.read_text(encoding="utf-8")))
+        export = Export(**parse_json(read_limited(path, MOST_BYTES), path, "a readable export"))
         export_numbers(export)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path}: not a readable export ({error}); delete it, or export the run again") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise RecordError(
+            f"{path}: not a readable export ({printable(error)}); delete it, or export the run again"
+        ) from None
     if export.schema_version != EXPORT_VERSION:
-        raise RecordError(f"{path}: schema version {export.schema_version!r}, this suite reads {EXPORT_VERSION}")
+        raise RecordError(f"{path}: schema version {shown(export.schema_version)}, this suite reads {EXPORT_VERSION}")
     if (export.spec_hash, export.seed) != (spec_hash, seed):
-        raise RecordError(f"{path}: of run {export.spec_hash}, seed {export.seed}, not of the record beside it")
+        raise RecordError(
+            f"{path}: of run {shown(export.spec_hash)}, seed {shown(export.seed)}, not of the record beside it"
+        )
     return export
 
 

@@ -17,13 +17,19 @@ from typing import Any
 from repro.config.runs import RECORD_NAME
 from repro.config.spec import Spec, complete_spec
 from repro.errors import ReproError
-from repro.records.files import atomic_write
+from repro.records.check import COMPLETED as COMPLETED  # used from here by others
+from repro.records.check import DIVERGED as DIVERGED
+from repro.records.check import FieldError, check_record, odd_text
+from repro.records.files import atomic_write, read_regular
+from repro.records.integrity import DamagedError, sealed, unseal
+from repro.text import printable, shown
 
 SCHEMA_VERSION = 1
 EPOCHS_NAME = "epochs.csv"
 LAYERS_NAME = "layers.csv"
 LOCK_NAME = ".lock"  # held by the process that trains the run
 CHECKPOINT_NAME = "checkpoint.pt"
+FORMER_CHECKPOINT_NAME = "checkpoint-before.pt"  # to which a run goes back where the other is damaged
 # A workflow that was killed deletes the output of its unfinished job at its next start, also where the
 # trainer lived on and finished; from this copy the record is restored without training again.
 COPY_NAME = ".finished.json"
@@ -52,8 +58,7 @@ LAYER_COLUMNS = (
     "shrink_max_steps",
 )
 
-COMPLETED = "completed"
-DIVERGED = "diverged"
+MOST_BYTES = 10_000_000  # of a record or a CSV; the paper's have some 20 kB
 
 Row = Mapping[str, Any]
 
@@ -144,18 +149,28 @@ def write_record(directory: Path, record: Record, epochs: Sequence[Row], layers:
     path = directory / RECORD_NAME
     content = _without_nan(dataclasses.asdict(record))
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    atomic_write(directory / COPY_NAME, text)
+    atomic_write(directory / COPY_NAME, sealed(text.encode()))
     atomic_write(path, text)
     return path
 
 
 def restore_record(directory: Path) -> bool:
-    """Put a finished run's lost record back from its copy; false where there is none, or its figures are gone."""
+    """Put a finished run's lost record back from its copy; false where there is none, or its figures are gone.
+
+    Raises:
+        RecordError: If the copy is damaged.
+    """
     copy = directory / COPY_NAME
     if not all(path.exists() for path in (copy, directory / EPOCHS_NAME, directory / LAYERS_NAME)):
         return False
-    read_record(copy)
-    atomic_write(directory / RECORD_NAME, copy.read_bytes())
+    try:
+        content, _ = unseal(read_regular(copy))
+    except (OSError, DamagedError) as error:
+        raise RecordError(f"{copy}: {error}; delete the folder to make the run again") from None
+    record = _parse(content, copy)
+    if len(read_csv_rows(directory / EPOCHS_NAME)) != record.summary.get("epochs_run"):
+        return False
+    atomic_write(directory / RECORD_NAME, content)
     return True
 
 
@@ -172,24 +187,68 @@ def read_record(path: str | Path) -> Record:
     """Read one record.
 
     Raises:
-        RecordError: If the file is damaged or of a newer schema; the message names it.
+        RecordError: If the file is damaged, of a newer schema, or holds what no run gives; the message names it.
     """
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a readable record ({error}); restore it or delete its folder") from None
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
+        return _parse(read_limited(path, MOST_BYTES), path)
+    except OSError as error:
+        raise RecordError(
+            f"{path}: not a readable record ({error.strerror}); restore it or delete its folder"
+        ) from None
+
+
+def _parse(content: bytes, path: Path) -> Record:
+    raw = parse_json(content, path, "a readable record")
+    version = raw.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise RecordError(f"{path}: schema version {version!r}, this suite reads {SCHEMA_VERSION}; update the suite")
+        raise RecordError(
+            f"{path}: schema version {shown(version)}, this suite reads {SCHEMA_VERSION}; update the suite"
+        )
     known = {field.name for field in dataclasses.fields(Record)}
     missing, extra = sorted(known - raw.keys()), sorted(raw.keys() - known)
     if missing or extra:
-        raise RecordError(f"{path}: missing fields {missing}, unknown fields {extra}; see results/README.md")
+        raise RecordError(
+            f"{path}: missing fields {shown(missing)}, unknown fields {shown(extra)}; see results/README.md"
+        )
     try:
+        check_record(raw)
         return Record(**{**raw, "spec": complete_spec(raw["spec"])})
+    except FieldError as error:
+        raise RecordError(f"{path}: {printable(error)}; see results/README.md") from None
     except ReproError as error:
-        raise RecordError(f"{path}: {error}; made by another version of the suite?") from None
+        raise RecordError(f"{path}: {printable(error)}; made by another version of the suite?") from None
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: If it cannot be read.
+        RecordError: If there are more than ``most``.
+    """
+    size = path.stat().st_size
+    if size > most:
+        raise RecordError(f"{path}: {size / 1e6:,.0f} MB, and such a file has at most {most / 1e6:.0f}; delete it")
+    return read_regular(path)
+
+
+def parse_json(content: bytes, path: Path, what: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds.
+
+    Raises:
+        RecordError: If it is not JSON, or holds something else.
+    """
+    try:
+        raw = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not {what} ({printable(error)}); restore it or delete its folder") from None
+    if not isinstance(raw, dict):
+        raise RecordError(f"{path}: not {what} (no mapping); restore it or delete its folder")
+    odd = odd_text(raw)
+    if odd is not None:
+        raise RecordError(f"{path}: not {what} (its text {shown(odd)}); restore it or delete its folder")
+    return raw
 
 
 def find_records(results: str | Path = "results") -> list[Path]:
@@ -198,8 +257,17 @@ def find_records(results: str | Path = "results") -> list[Path]:
 
 
 def read_csv_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV as text, for callers that want no pandas; empty where the file is absent."""
+    """Rows of a CSV as text, for callers that want no pandas; empty where the file is absent.
+
+    Raises:
+        RecordError: If it is no such file.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_limited(path, MOST_BYTES).decode(), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RecordError(f"{path}: not a readable CSV ({printable(error)})") from None
+    if any(None in row or None in row.values() for row in rows):
+        raise RecordError(f"{path}: not a readable CSV (a row has more or fewer cells than there are columns)")
+    return rows

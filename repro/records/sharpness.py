@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.records.files import atomic_write
-from repro.records.record import RecordError
+from repro.records.record import MOST_BYTES, RecordError, parse_json, read_limited
+from repro.text import printable, shown
 
 SHARPNESS_NAME = "sharpness.json"
 SHARPNESS_VERSION = 1
@@ -75,12 +76,14 @@ def read_sharpness(directory: Path, spec_hash: str, seed: int) -> float:
     if not path.exists():
         return math.nan
     try:
-        found = Sharpness(**json.loads(path.read_text(encoding="utf-8")))
+        found = Sharpness(**parse_json(read_limited(path, MOST_BYTES), path, "a readable measurement"))
         rise = float(found.rise)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path}: not a readable measurement ({error}); delete it, or measure again") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise RecordError(
+            f"{path}: not a readable measurement ({printable(error)}); delete it, or measure again"
+        ) from None
     if found.schema_version != SHARPNESS_VERSION:
-        raise RecordError(f"{path}: schema version {found.schema_version!r}, this suite reads {SHARPNESS_VERSION}")
+        raise RecordError(f"{path}: schema version {shown(found.schema_version)}, this suite reads {SHARPNESS_VERSION}")
     if (found.spec_hash, found.seed) != (spec_hash, seed):
         raise RecordError(f"{path}: of another run than the record beside it; delete it")
     return rise

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from repro.config.runs import RECORD_NAME, Run
 from repro.records import EPOCHS_NAME, LAYERS_NAME, Record, RecordError, read_csv_rows, read_record
+from repro.text import printable
 
 # Part of every digest. Raise it when this module tells MLflow something else about the same record.
 CONTENT_VERSION = 1
@@ -114,7 +115,7 @@ def read_mirror(path: Path) -> Mirror:
         mirror = _mirror(record, files)
         mirror.points(mirror.start)  # a damaged cell shows here, not half-way through the logging
     except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        raise RecordError(f"{path}: damaged ({type(error).__name__}: {error}); restore its folder") from None
+        raise RecordError(f"{path}: damaged ({type(error).__name__}: {printable(error)}); restore its folder") from None
     return mirror
 
 

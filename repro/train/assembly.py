@@ -8,6 +8,7 @@ from torch import Tensor
 from repro.config import CORE_VERSION, Run
 from repro.records import Record
 from repro.train.device import choose_device, set_arithmetic
+from repro.train.files import tensors_digest
 from repro.train.measure import count_parameters, describe_layers, model_sizes
 from repro.train.settings import Settings
 from repro.train.surroundings import describe_data, load_data
@@ -59,7 +60,11 @@ def assemble_record(
         core_version=CORE_VERSION,
         status=status,
         reason=reason,
-        summary={**count_parameters(trainer.model), **summary},
+        summary={
+            **count_parameters(trainer.model),
+            **summary,
+            "weights_sha256": tensors_digest(trainer.model.state_dict()),
+        },
         data=describe_data(trainer.data),
         layers=describe_layers(trainer.model),
         size=model_sizes(trainer.model),

@@ -1,10 +1,9 @@
-"""Checkpoints: one file a run, replaced atomically, bound to the setting it was made in."""
+"""Checkpoints: sealed, replaced atomically, bound to the setting they were made in; the one before is kept too."""
 
-import io
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,9 @@ from torch.utils._pytree import tree_map_only
 
 from repro.config.runs import WEIGHTS_NAME
 from repro.errors import ReproError
-from repro.records import CHECKPOINT_NAME, StorageError, atomic_write
+from repro.records import CHECKPOINT_NAME, FORMER_CHECKPOINT_NAME, StorageError, atomic_write
+from repro.records.integrity import DamagedError
+from repro.train.files import dump, load
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,17 @@ class Checkpoint:
     trained_on: list[str] = field(default_factory=list)
     shared: Mapping[str, Any] = field(default_factory=dict)
 
-    def save(self, path: Path) -> None:
-        """Replace the file atomically.
+    def save(self, path: Path, former: Path | None = None) -> None:
+        """Replace the file atomically; what it was before is kept as ``former``, if that is given.
 
         Raises:
             StorageError: If it cannot be written; what stood there before still stands.
         """
-        atomic_write(path, _to_bytes(vars(self)))
+        atomic_write(path, dump(vars(self)), former)
+
+
+# Holds a state against the run that is to go on from it; raises ``DamagedError`` where it cannot be its own.
+Check = Callable[[Checkpoint], None]
 
 
 class CheckpointWriter:
@@ -90,7 +95,8 @@ class CheckpointWriter:
             return
         self.wait()
         self._last = time.monotonic()
-        self._written = self._thread.submit(_host_copy(checkpoint).save, self._directory / CHECKPOINT_NAME)
+        path, former = self._directory / CHECKPOINT_NAME, self._directory / FORMER_CHECKPOINT_NAME
+        self._written = self._thread.submit(_host_copy(checkpoint).save, path, former)
 
     def keep(self, snapshot: Checkpoint, path: Path) -> None:
         """Copy a state and begin to write it elsewhere; where that fails, a warning says so.
@@ -129,55 +135,60 @@ def _save_or_warn(snapshot: Checkpoint, path: Path) -> None:
         logger.warning("%s. The run itself goes on.", error)
 
 
-def load_checkpoint(directory: Path, setting: Mapping[str, Any]) -> Checkpoint | None:
-    """The run's checkpoint, or ``None`` where there is none.
+def load_checkpoint(directory: Path, setting: Mapping[str, Any], check: Check) -> Checkpoint | None:
+    """The run's checkpoint, or ``None`` where there is none. From a damaged one the run goes back to the one before.
 
     Raises:
-        ResumeError: If it is damaged, or made with other threads or on another kind of device.
+        ResumeError: If both are damaged, or it was made with other threads or on another kind of device.
     """
-    path = directory / CHECKPOINT_NAME
+    path, former = directory / CHECKPOINT_NAME, directory / FORMER_CHECKPOINT_NAME
     if not path.exists():
         return None
     try:
-        return read_checkpoint(path, setting)
+        return read_checkpoint(path, setting, check)
     except UnfitError as error:
         raise ResumeError(f"{path}: {error}; {error.advice}") from None
+    except DamagedError as error:
+        try:
+            checkpoint = read_checkpoint(former, setting, check)
+        except (FileNotFoundError, DamagedError, UnfitError):
+            raise ResumeError(f"{path}: {error}; delete it to start over") from None
+        logger.warning("%s: %s. Going on from the one before, after epoch %d.", path, error, len(checkpoint.epochs))
+        former.replace(path)  # or the next save would keep the damaged one in its place
+        return checkpoint
 
 
-def read_checkpoint(path: Path, setting: Mapping[str, Any]) -> Checkpoint:
+def read_checkpoint(path: Path, setting: Mapping[str, Any], check: Check) -> Checkpoint:
     """The state in a file.
 
     Raises:
         FileNotFoundError: If there is none.
-        UnfitError: If it is damaged, or made in another setting.
+        DamagedError: If it is not whole, or not a state of the run.
+        UnfitError: If it was made in another setting.
     """
+    content = load(path)
+    if not isinstance(content, dict) or not isinstance(content.get("setting"), Mapping):
+        raise DamagedError("not a checkpoint")
     try:
-        checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        raise UnfitError(f"damaged ({type(error).__name__})", "delete it to start over") from None
+        checkpoint = Checkpoint(**content)
+    except TypeError:
+        raise DamagedError("not a checkpoint, or one of a newer version of the suite") from None
     different = [key for key in setting if checkpoint.setting.get(key) != setting[key]]
     if different:
         was = ", ".join(f"{key} {checkpoint.setting.get(key)!r}" for key in different)
         now = ", ".join(f"{key} {setting[key]!r}" for key in different)
         reason = f"made with {was}; this run has {now}, which would change its bits"
         raise UnfitError(reason, "go on with the former setting, or delete it to start over")
+    check(checkpoint)
     return checkpoint
 
 
 def save_weights(directory: Path, model: nn.Module, name: str = WEIGHTS_NAME) -> None:
     """Keep a run's weights: at its end, when the record no longer needs the checkpoint, or where its rate is zero."""
-    atomic_write(directory / name, _to_bytes(model.state_dict()))
+    atomic_write(directory / name, dump(model.state_dict()))
 
 
 def delete_checkpoint(directory: Path) -> None:
     """Prune a finished run to its weights."""
-    (directory / CHECKPOINT_NAME).unlink(missing_ok=True)
-
-
-def _to_bytes(content: Any) -> bytes:
-    # torch.save to a path turns a full disk into a RuntimeError without the cause, and is not atomic
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
+    for name in (CHECKPOINT_NAME, FORMER_CHECKPOINT_NAME):
+        (directory / name).unlink(missing_ok=True)

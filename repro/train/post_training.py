@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repro.config import Run
-from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
+from repro.config.runs import WEIGHTS_NAME, ZERO_RATE_WEIGHTS_NAME
 from repro.config.schedules import zero_rate_epoch
 from repro.config.spec import split_options
 from repro.data import ImageData
@@ -23,9 +23,11 @@ from repro.quant import quant_layers
 from repro.records import COMPLETED, DIVERGED, EPOCH_COLUMNS, Record, write_record
 from repro.train.assembly import assemble_record, make_trainer
 from repro.train.checkpoint import save_weights
+from repro.train.kept import kept_weights, way_to_weights
+from repro.train.lock import only_writer
 from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import summarize
-from repro.train.run import finished_record, only_writer
+from repro.train.run import finished_record
 from repro.train.seeds import derive_seed
 from repro.train.settings import Settings
 from repro.train.surroundings import describe_place, now, session_environment
@@ -55,19 +57,20 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
         StorageError: If the disk is full.
     """
     directory = run.directory(settings.results)
-    with only_writer(directory):
+    with only_writer(directory, settings):
         return finished_record(run, settings.results) or _quantize(run, source, settings, directory)
 
 
 def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Record:
-    started_at, path = now(), _weights_path(run, source, settings.results)
-    state = _load_weights(path)
+    started_at, name = now(), _weights_name(run, source, settings.results)
+    state = kept_weights(source, settings.results, name)
     trainer, threads = make_trainer(run, settings)
     device = trainer.device
     model, data = trainer.model, trainer.data
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
+        path = source.directory(settings.results) / name
         raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
     compute = count_flops(model, data.image_shape)
     start = time.perf_counter()
@@ -99,36 +102,26 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     return record
 
 
-def _weights_path(run: Run, source: Run, results: Path) -> Path:
-    """The file of weights that the run takes.
+def _weights_name(run: Run, source: Run, results: Path) -> str:
+    """Which of its source's weights the run takes.
 
     Raises:
-        ReproError: If it is not there, or never is.
+        ReproError: If there never are such, or they are not there and nothing brings them.
     """
-    last, zero_rate = source.weights_path(results), source.directory(results) / ZERO_RATE_WEIGHTS_NAME
-    path = zero_rate if run.spec["ptq"]["source"] == "zero_rate" else last
-    if path == zero_rate and zero_rate_epoch(source.spec) is None:
+    if run.spec["ptq"]["source"] == "last":
+        return WEIGHTS_NAME
+    if zero_rate_epoch(source.spec) is None:
         raise ReproError(
             f"{run.experiment}: the learning rate of {source.experiment} does not reach zero before its end at scale "
             f"{source.scale}: give its ptq `source: last`"
         )
-    if not path.exists():
-        first = (
-            f"delete {last}, made before such weights were kept, and " if path == zero_rate and last.exists() else ""
-        )
+    path, last = source.directory(results) / ZERO_RATE_WEIGHTS_NAME, source.weights_path(results)
+    if not path.exists() and last.exists():
         raise ReproError(
-            f"{path} is not there: PTQ takes the weights of {source.experiment}; {first}make them with "
-            f"`python -m repro weights {source.experiment} --scale {source.scale} --seed {source.seed}`"
+            f"{path} is not there: PTQ takes the weights of {source.experiment}; delete {last}, made before such "
+            f"weights were kept, then {way_to_weights(source, path.parent)}"
         )
-    return path
-
-
-def _load_weights(path: Path) -> Mapping[str, Tensor]:
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        raise ReproError(f"{path}: damaged ({type(error).__name__}); delete it and run again") from None
-    return state
+    return ZERO_RATE_WEIGHTS_NAME
 
 
 def calibration_images(data: ImageData, seed: int, device: torch.device) -> Tensor:

@@ -4,13 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from repro.config import Run
 from repro.config.runs import ZERO_RATE_WEIGHTS_NAME
@@ -18,7 +17,6 @@ from repro.config.schedules import zero_rate_epoch
 from repro.errors import ReproError
 from repro.records import (
     CHECKPOINT_NAME,
-    LOCK_NAME,
     Record,
     delete_temporary_files,
     read_record,
@@ -26,6 +24,7 @@ from repro.records import (
     write_progress,
     write_record,
 )
+from repro.records.integrity import DamagedError
 from repro.train.assembly import assemble_record, make_trainer
 from repro.train.checkpoint import (
     Checkpoint,
@@ -34,25 +33,21 @@ from repro.train.checkpoint import (
     load_checkpoint,
     save_weights,
 )
+from repro.train.files import tensors_digest
+from repro.train.kept import load_weights
+from repro.train.lock import Interrupted as Interrupted  # used from here by others
+from repro.train.lock import RunBusyError as RunBusyError
+from repro.train.lock import only_writer
 from repro.train.measure import count_flops, layer_rows, rounded
 from repro.train.outcome import judge, summarize
 from repro.train.progress import make_progress
+from repro.train.resume import check_state
 from repro.train.settings import Settings, Tracker
 from repro.train.snapshots import Snapshots
 from repro.train.start import load_start
 from repro.train.surroundings import describe_place, now, session_environment
 
-LOCK_SECONDS = 2.0  # `python -m repro status` holds a run's lock for a moment
-
 logger = logging.getLogger(__name__)
-
-
-class RunBusyError(ReproError):
-    """Another process trains the same run."""
-
-
-class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
-    """The run was asked to stop; its state, at a step's boundary, is in the checkpoint."""
 
 
 def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
@@ -78,7 +73,7 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
     if run.epochs_to_train == 0:
         raise ReproError(f"{run.experiment} trains nothing: quantise it with repro.train.quantize_run")
     directory = run.directory(settings.results)
-    with only_writer(directory):
+    with only_writer(directory, settings):
         record = finished_record(run, settings.results)
         if record is None:
             record = yield from _Training(run, settings, directory).train()
@@ -88,33 +83,15 @@ def training(run: Run, settings: Settings) -> Generator[None, None, Record]:
 def finished_record(run: Run, results: Path) -> Record | None:
     """The run's record, restored from its copy where it was lost; where there is none, ``None`` and a tidy folder."""
     path, directory = run.record_path(results), run.directory(results)
-    if path.exists():
-        return read_record(path)
-    if restore_record(directory):
-        logger.info("%s: restored, the run had finished; to make it again, delete its folder", path)
-        return read_record(path)
     delete_temporary_files(directory)
-    return None
-
-
-@contextmanager
-def only_writer(directory: Path) -> Iterator[None]:
-    """One process a run: after a killed workflow a trainer of its may still be at work."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK_NAME)
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        raise RunBusyError(
-            f"{directory}: another process trains this run (after a killed workflow its trainers go on); "
-            "wait for it or end it, then run again"
-        ) from None
-    except OSError as error:
-        raise ReproError(f"{directory}: cannot be written ({error.strerror}); choose another --results") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    if not path.exists():
+        if not restore_record(directory):
+            return None
+        logger.info("%s: restored, the run had finished; to make it again, delete its folder", path)
+    record = read_record(path)
+    if run.weights_path(results).exists():  # a process was killed between the record and its end
+        delete_checkpoint(directory)
+    return record
 
 
 class _Training:
@@ -167,9 +144,10 @@ class _Training:
             setting["threads"] = self.threads
         common = {**setting, "spec_hash": None, "compiled": self.settings.compile}
         self.snapshots = Snapshots(self.run, self.settings.plan, self.settings.results, common)
-        checkpoint = load_checkpoint(self.directory, setting)
+        check = partial(check_state, trainer=self.trainer)
+        checkpoint = load_checkpoint(self.directory, setting, check)
         if checkpoint is None:
-            snapshot = self.snapshots.take()
+            snapshot = self.snapshots.take(check)
             if snapshot is None:
                 return Checkpoint(setting=setting, started_at=now())
             checkpoint = replace(snapshot, setting=setting)
@@ -211,6 +189,18 @@ class _Training:
         if self.epochs_done == self.zero_rate_epoch and not self.trainer.steps_done:
             save_weights(self.directory, self.trainer.model, ZERO_RATE_WEIGHTS_NAME)
 
+    def _zero_rate_digest(self) -> str | None:
+        """Of the weights that were kept where the rate is zero; ``None`` where there are none, or none any more."""
+        path = self.directory / ZERO_RATE_WEIGHTS_NAME
+        try:
+            return tensors_digest(load_weights(path))
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            logger.warning("%s: %s. It is deleted; the run itself goes on.", path, error)
+            path.unlink()
+            return None
+
     def _save(self, at_least_every: float = 0.0) -> None:
         self.checkpoint.trainer = self.trainer.state()
         self.writer.save(self.checkpoint, at_least_every)
@@ -228,8 +218,7 @@ class _Training:
         return bool(self.checkpoint.epochs) and not math.isfinite(self.checkpoint.epochs[-1]["train_loss"])
 
     def _finish(self) -> Record:
-        state = self.checkpoint
-        zero_rate_weights = self.directory / ZERO_RATE_WEIGHTS_NAME
+        state, zero_rate = self.checkpoint, self._zero_rate_digest()
         record = assemble_record(
             self.run,
             self.settings.group,
@@ -237,7 +226,8 @@ class _Training:
             judged=judge(state.epochs, self.data.classes),
             summary={
                 **summarize(state.epochs),
-                "zero_rate_epoch": self.zero_rate_epoch if zero_rate_weights.exists() else None,
+                "zero_rate_epoch": self.zero_rate_epoch if zero_rate else None,
+                "zero_rate_weights_sha256": zero_rate,
             },
             compute=self.compute,
             timing={

@@ -36,6 +36,7 @@ class Settings:
         checkpoint_seconds: An epoch's end is saved unless less time has passed since the last; a stop always is.
         compile: Compile the model with inductor, which changes the last bits; pays on a GPU at most.
         plan: The runs of the scale, with which this one shares its first epochs; ``None`` shares none.
+        wait: Where another process trains the run, wait until it has ended; by default that is an error.
         start: The run from whose weights one with ``start_from`` begins, and the results where they lie; by default
             the plan's, in ``results``.
     """
@@ -51,6 +52,7 @@ class Settings:
     checkpoint_seconds: float = 10.0
     compile: bool = False
     plan: Plan | None = None
+    wait: bool = False
     start: tuple[Run | None, Path] | None = None
 
     def start_of(self, run: Run) -> tuple[Run | None, Path]:

@@ -10,7 +10,9 @@ from repro.config import Plan, Run
 from repro.config.trajectories import SNAPSHOTS, departures, snapshot_path, snapshots_of, trajectory_hash
 from repro.records import CHECKPOINT_NAME
 from repro.records.files import TEMPORARY
-from repro.train.checkpoint import Checkpoint, CheckpointWriter, UnfitError, read_checkpoint
+from repro.records.integrity import DamagedError
+from repro.text import printable
+from repro.train.checkpoint import Check, Checkpoint, CheckpointWriter, UnfitError, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +41,19 @@ class Snapshots:
         near = [other for other in plan or () if other.seed == run.seed and other.key != run.key]
         self._family = [other for other in near if trajectory_hash(other.spec) == trajectory]
 
-    def take(self) -> Checkpoint | None:
-        """The longest snapshot that fits; one that does not is named and left alone."""
+    def take(self, check: Check) -> Checkpoint | None:
+        """The longest snapshot that fits and that ``check`` takes; one that does not is named and left alone."""
         if not self._family:
             return None
         for epochs, path in snapshots_of(self._run, self._results):
             try:
-                checkpoint = read_checkpoint(path, self._setting)
+                checkpoint = read_checkpoint(path, self._setting, check)
             except FileNotFoundError:
                 continue  # deleted meanwhile
-            except UnfitError as error:
+            except (DamagedError, UnfitError) as error:
                 logger.warning("%s: not used, %s", path, error)
                 continue
-            name, maker = self._run.experiment, checkpoint.shared["from"]
+            name, maker = self._run.experiment, printable(checkpoint.shared.get("from"))
             logger.info("%s: its epochs up to %d are those of %s, and not trained again", name, epochs, maker)
             return checkpoint
         return None

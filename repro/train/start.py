@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from repro.config import Run
 from repro.errors import ReproError
+from repro.train.kept import kept_weights, weights_command
 
 
 def load_start(run: Run, source: Run | None, results: Path) -> Mapping[str, Tensor] | None:
@@ -31,13 +31,9 @@ def load_start(run: Run, source: Run | None, results: Path) -> Mapping[str, Tens
     if not path.exists():
         raise ReproError(
             f"{path} is not there: {run.experiment} starts from the weights of {source.experiment}; make them with "
-            f"`python -m repro weights {source.experiment} --scale {source.scale} --seed {source.seed}`"
+            f"`{weights_command(source)}`"
         )
-    try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        raise ReproError(f"{path}: damaged ({type(error).__name__}); delete it and run again") from None
-    return state
+    return kept_weights(source, results)
 
 
 def put_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

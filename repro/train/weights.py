@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from repro.config import Run
+from repro.errors import ReproError
+from repro.leftovers import SIDE_FOLDER
 from repro.records import read_record
-from repro.train.run import only_writer
+from repro.train.kept import kept_weights, note_retrained
+from repro.train.lock import only_writer
 from repro.train.settings import Settings, Tracker
 from repro.train.together import train_run
-
-# Below the results, but no place for records: `find_records` does not look there, and git ignores it.
-SIDE_FOLDER = ".retrained"
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,12 @@ def restore_weights(run: Run, settings: Settings) -> Path:
     """
     path = run.weights_path(settings.results)
     if path.exists():
-        return path
+        try:
+            kept_weights(run, settings.results)
+            return path
+        except ReproError as error:
+            logger.warning("%s", error)
+            path.unlink()
     source, _ = settings.start_of(run)
     if source is not None and source.record_path(settings.results).exists():
         restore_weights(source, settings)  # those that this one starts from
@@ -44,7 +49,7 @@ def restore_weights(run: Run, settings: Settings) -> Path:
         train_run(run, settings)
         if path.exists():
             return path  # else the record alone was restored from its copy
-    with only_writer(run.directory(settings.results)):
+    with only_writer(run.directory(settings.results), settings):
         recorded = read_record(run.record_path(settings.results)).summary["final_test_accuracy"]
         untracked: Callable[[float, str], Tracker | None] = lambda seconds, started_at: None  # noqa: E731
         start, folder = settings.start_of(run), settings.results / SIDE_FOLDER
@@ -59,6 +64,7 @@ def restore_weights(run: Run, settings: Settings) -> Path:
             )  # fmt: skip
         for kept in run.directory(aside.results).glob("weights*.pt"):  # those where the rate is zero too
             kept.replace(path.with_name(kept.name))
+        note_retrained(run, settings.results)
         shutil.rmtree(run.directory(aside.results))
         _remove_empty(run.directory(aside.results).parent, aside.results)
     return path

@@ -169,8 +169,8 @@ def spoil(folder: Path, name: str) -> list[str]:
 MESSAGES = {
     "no run": "no such run yet; `python -m repro train fp32_cifar10 --scale smoke --seed 3` trains it",
     "no weights": "weights.pt: no weights (a clone holds records alone)",
-    "damaged weights": "weights.pt: not the weights of this run's model",
-    "other weights": "weights.pt: not the weights of this run's model",
+    "damaged weights": "weights.pt: damaged: its end is missing; delete it",
+    "other weights": "weights.pt: not the weights of the record beside it; delete it",
     "truncated": "model.safetensors: not a readable safetensors file",
     "foreign onnx": "foreign.onnx: an ONNX file, but not one that `python -m repro export` wrote",
     "damaged onnx": "model.onnx: not a usable ONNX file",

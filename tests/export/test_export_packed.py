@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 
 from repro.analysis import Architecture
 from repro.config.registry import MODELS, QUANTIZERS
@@ -18,6 +18,7 @@ from repro.export import ExportError, load_packed, pack_model
 from repro.export.bits import pack_codes, unpack_codes
 from repro.export.packed import METADATA_KEY, payload_bytes
 from repro.quant import count_levels, quant_layers
+from repro.records.integrity import NO_STAMP, stamped
 from repro.train.measure import model_sizes
 
 
@@ -164,7 +165,11 @@ def edit(path, change):
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata, tensors = json.loads(header["__metadata__"][METADATA_KEY]), load_file(path)
     change(metadata, tensors)
-    save_file(tensors, path, {METADATA_KEY: json.dumps(metadata)})
+    if "stamp" in metadata:
+        metadata["stamp"] = NO_STAMP
+        path.write_bytes(stamped(save(tensors, {METADATA_KEY: json.dumps(metadata)})))
+    else:
+        save_file(tensors, path, {METADATA_KEY: json.dumps(metadata)})
 
 
 DAMAGES = {

@@ -58,7 +58,7 @@ def test_a_record_holds_no_path_and_no_host_name(finished: tuple[Path, Run]) -> 
         (lambda text: text[: len(text) // 2], "not a readable record"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99"),
         (lambda text: text.replace('"spec_hash"', '"spec_hsh"'), "missing fields"),
-        (lambda text: "[]", "schema version None"),
+        (lambda text: "[]", "no mapping"),
         (lambda text: text.replace('"batch_size"', '"batchsize"'), "spec.batch_size: missing"),
         (lambda text: text.replace('"absmax"', '"unheard_of"'), "unknown method 'unheard_of'"),
     ],
@@ -135,7 +135,7 @@ def test_status_follows_the_folder(finished: tuple[Path, Run], config: object) -
     run.record_path(results).unlink()
     assert states()["fp32_cifar10"].state == "interrupted"
     run.record_path(results).write_text("{")
-    assert states()["fp32_cifar10"].state == "damaged record"
+    assert states()["fp32_cifar10"].state == "unreadable"
     assert "schedule_as_run_cifar10" in states()["main_cifar10"].serves
 
 

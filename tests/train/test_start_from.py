@@ -175,6 +175,9 @@ def test_a_source_that_does_not_fit_is_refused(tmp_path: Path, edit: Edit, probl
 def test_weights_of_another_model_are_refused(plan: Plan, trained: Path) -> None:
     run, source = plan.run("tuned", 0), plan.run("fp32_cifar10", 0)
     torch.save({"layers.conv1.weight": torch.zeros(1)}, source.weights_path(trained))
+    with pytest.raises(ReproError, match="not the weights of the record beside it"):
+        train_run(run, Settings(results=trained, plan=plan))
+    source.record_path(trained).unlink()
     with pytest.raises(ReproError, match="are not those of its model"):
         train_run(run, Settings(results=trained, plan=plan))
     source.weights_path(trained).write_bytes(b"no weights")

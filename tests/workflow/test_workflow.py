@@ -205,7 +205,15 @@ def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -
     assert "python -m repro data cifar100 --download" in result.stdout
     page = (cached / "report" / "index.html").read_text()
     assert "not run" in page
+    assert "Failed runs" in page
+    failed = pd.read_csv(cached / "report" / "tables" / "failed.csv")
+    assert failed["path"].str.startswith("smoke/main_cifar100/seed0-").all()
+    assert failed["error"].str.startswith("error: cifar100 is not here").all()
     assert len(find_records(cached / "results")) == smoke_runs()
+    command = [sys.executable, "-m", "repro", "status", "--scale", "smoke"]
+    status = subprocess.run(command, cwd=cached, capture_output=True, text=True, check=True)
+    assert re.search(r"main_cifar100.* failed ", status.stdout)
+    assert "main_cifar100 seed 0 failed: error: cifar100 is not here" in status.stderr
 
 
 def test_a_config_mistake_is_a_message(cached: Path) -> None:

@@ -22,6 +22,7 @@ class Listing:
         caption: What it lists.
         frame: All of it.
         show: What of it is shown, as text; all of it by default.
+        when_empty: The page shows it also where there is nothing in it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Listing:
     show: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame.astype(str).rename(
         columns=lambda name: name.replace("_", " ")
     )
+    when_empty: bool = True
 
 
 def coverage(evidence: Evidence) -> pd.DataFrame:
@@ -122,5 +124,12 @@ LISTINGS = (
     ),
     Listing(
         "unreadable", "Unreadable records", "Records that could not be read.", lambda evidence: evidence.unreadable
+    ),
+    Listing(
+        "failed",
+        "Failed runs",
+        "Runs without a record whose log ends in an error: the last lines of each.",
+        lambda evidence: evidence.failed,
+        when_empty=False,
     ),
 )

@@ -1,0 +1,118 @@
+"""One snakemake's locks told from a dead one's: Snakemake's own say nothing of who made them.
+
+Every workflow of this suite notes itself in a file, and holds the kernel's lock on it for as long as it lives. So the
+next one knows whether any other works in the folder. Where none does, the locks that a killed one left are removed,
+and with them what its processes left; where it cannot be known (a folder that another machine uses too), they stay.
+"""
+
+import atexit
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import IO
+
+from repro.config import Plan
+from repro.forking import workflow_command as workflow_command  # for the Snakefile, which has few lines
+from repro.leftovers import find_leftovers
+from repro.records.files import MACHINE
+from repro.text import harmless
+
+FOLDER = Path(".snakemake")
+LOCKS = FOLDER / "locks"
+
+_held: list[IO[str]] = []
+
+
+def begin_workflow(plan: Plan, is_main: bool, results: Path = Path("results")) -> Plan:
+    """Called where a workflow begins, before Snakemake looks for locks.
+
+    Args:
+        plan: Its scale.
+        is_main: Whether this is the workflow's own process, and not one job of it on another machine.
+        results: Folder of the records.
+
+    Returns:
+        The plan.
+    """
+    if is_main:
+        _begin_alone(plan, results)
+    return plan
+
+
+def _begin_alone(plan: Plan, results: Path) -> None:
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return
+    try:
+        FOLDER.mkdir(exist_ok=True)
+        folder = os.open(FOLDER, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            _begin(plan, results)
+        finally:
+            os.close(folder)
+    except OSError as error:  # a folder that cannot be written, or that has no such locks: Snakemake's own remain
+        _say(f"whether another snakemake works here cannot be told ({error.strerror})")
+
+
+def _begin(plan: Plan, results: Path) -> None:
+    dead: list[tuple[Path, str]] = []
+    alive: list[tuple[Path, str]] = []
+    unknown: list[tuple[Path, str]] = []
+    for path in sorted(FOLDER.glob("repro-*.live")):
+        machine, _, process = path.stem.removeprefix("repro-").partition("-")
+        state = alive if _is_locked(path) else dead if machine == MACHINE else unknown
+        state.append((path, f"process {process}: {path.read_text()[:200].strip()}"))
+    if alive:
+        _say(f"another snakemake works in this folder ({'; '.join(who for _, who in alive)})")
+    elif unknown and LOCKS.exists() and any(LOCKS.iterdir()):
+        _say("a snakemake of another machine worked in this folder; if it no longer does: snakemake --unlock")
+    elif not unknown:
+        if dead:
+            shutil.rmtree(LOCKS, ignore_errors=True)
+            for path in FOLDER.glob("repro-*.socket"):
+                path.unlink(missing_ok=True)
+        for leftover in find_leftovers([plan], results):
+            leftover.remove()
+    for path, _ in dead:  # last: they say that there may be locks
+        path.unlink(missing_ok=True)
+    _hold()
+
+
+def _hold() -> None:
+    """Note this process for as long as it lives."""
+    import fcntl
+
+    path = (FOLDER / f"repro-{MACHINE}-{os.getpid()}.live").resolve()
+    file = path.open("w")
+    file.write(shlex.join(["snakemake", *sys.argv[1:]]) + "\n")
+    file.flush()
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _held.append(file)
+    process = os.getpid()
+
+    def end() -> None:
+        if os.getpid() == process:
+            path.unlink(missing_ok=True)
+
+    atexit.register(end)
+
+
+def _is_locked(path: Path) -> bool:
+    import fcntl
+
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(harmless(line), file=sys.stderr, flush=True)
