@@ -4,6 +4,7 @@ from repro.config import Plan, load_config
 from repro.costs import has_gpu, slots
 from repro.live import begin_workflow, workflow_command
 from repro.records import find_records
+from snakemake_logger_plugin_repro import was_stopped
 
 PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow.is_main_process)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
@@ -38,10 +39,8 @@ rule train:
     threads: lambda job: slots(PLAN.scale.torch_threads, workflow.cores)
     resources:
         gpu=int(has_gpu()),
-    params:
-        command="train",
     shell:
-        "repro {params.command} {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
+        "repro {rule} {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
         " --expect-spec {wildcards.spec} >> {log} 2>&1"
 
 
@@ -53,8 +52,6 @@ use rule train as weights with:
         update("results/{scale}/{experiment}/seed{seed}-{spec}/weights.pt"),
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}-weights.log",
-    params:
-        command="weights",
 
 
 # All records on disk, not only those of this scale: committed evidence stands beside what this machine ran.
@@ -86,15 +83,16 @@ rule track:
         "repro track --stamp {output} > {log} 2>&1"
 
 
-for group in PLAN.groups:
+for target, runs in PLAN.targets.items():
 
     rule:
         name:
-            group
+            target
         input:
-            [str(run.record_path()) for run in PLAN.group(group)],
+            [str(run.record_path()) for run in runs],
 
 
-# A failed run leaves the report's inputs incomplete; the report is then built from what there is.
+# A failed run leaves the report's inputs incomplete; it is then built from what there is. Not after Ctrl-C.
 onerror:
-    shell("repro report")
+    if not was_stopped(log):
+        shell("repro report > logs/report.log 2>&1")

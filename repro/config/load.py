@@ -151,6 +151,7 @@ def _build(raw: Any, problems: Problems) -> Config | None:
         problems.unknown("scale", scale, list(scales), what="scale")
     if problems.lines:
         return None
+    _check_names(experiments, problems)  # type: ignore[arg-type]
     _check_scales(experiments, scales, problems)  # type: ignore[arg-type]
     _check_starts(experiments, scales, problems)  # type: ignore[arg-type]
     if problems.lines:
@@ -190,6 +191,15 @@ def _scale(name: str, value: Any, seeds: Any, problems: Problems) -> Scale | Non
     if len(set(own_seeds)) < len(own_seeds):
         problems.add(f"scales.{name}.seeds", f"{shown(own_seeds)} names a seed twice")
     return Scale(name=name, seeds=tuple(own_seeds), **checked)
+
+
+def _check_names(experiments: Mapping[str, Experiment], problems: Problems) -> None:
+    """Groups and experiments are targets of one workflow."""
+    groups = {experiment.group for experiment in experiments.values()}
+    for name in experiments:
+        if name in groups or name in RESERVED_GROUPS:
+            taken = "a group" if name in groups else "a step of the workflow"
+            problems.add(f"experiments.{name}", f"{taken} has this name too, and both are targets: choose another")
 
 
 def _check_scales(experiments: Mapping[str, Experiment], scales: Iterable[str], problems: Problems) -> None:

@@ -201,6 +201,12 @@ class Plan:
         return list({run.key: run for name in names for run in self.runs(name)}.values())
 
     @property
+    def targets(self) -> dict[str, list[Run]]:
+        """What the workflow can be asked for by name: the runs of every group and of every experiment."""
+        groups = {group: self.group(group) for group in self.groups}
+        return groups | {experiment.name: self.runs(experiment.name) for experiment in self.experiments}
+
+    @property
     def default_runs(self) -> list[Run]:
         """Runs that an experiment asks for by default, each once."""
         names = [e.name for e in self.experiments if e.by_default]

@@ -296,3 +296,14 @@ def test_importing_the_configuration_is_light() -> None:
     script = "import sys, repro.config, repro.status; print({'torch', 'pandas', 'mlflow', 'numpy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_an_experiment_with_the_name_of_another_target_is_refused(tmp_path: Path, project: Path) -> None:
+    raw = yaml.safe_load((project / "config.yaml").read_text())
+    raw["experiments"] |= {"ablation": {"group": "main", "title": "t"}, "report": {"group": "main", "title": "t"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "config.yaml")
+    assert len(caught.value.problems) == 2
+    assert "experiments.ablation: a group has this name too" in caught.value.problems[0]
+    assert "experiments.report: a step of the workflow has this name too" in caught.value.problems[1]

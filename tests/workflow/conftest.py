@@ -52,6 +52,7 @@ def smoke_project(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         if not folder.exists():
             result = snakemake(copy_project(project, folder))
             assert result.returncode == 0, result.stdout[-6000:]
+            (folder / "terminal.txt").write_text(result.stdout)
     return folder
 
 

@@ -194,6 +194,11 @@ def test_groups_are_targets(cached: Path) -> None:
         assert jobs(snakemake(cached, "-n", group).stdout)["train"] == count
 
 
+def test_a_single_experiment_is_a_target(project: Path, tmp_path: Path) -> None:
+    result = snakemake(copy_project(project, tmp_path / "clone"), "-n", "mobile_cifar10", "ptq4_cifar10")
+    assert jobs(result.stdout) == {"train": 3, "weights": 1, "mobile_cifar10": 1, "ptq4_cifar10": 1, "total": 6}
+
+
 def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -> None:
     """Real CIFAR asked for and absent: snakemake fails, says why, and loses nothing."""
     raw = yaml.safe_load((cached / "config.yaml").read_text())
@@ -201,8 +206,11 @@ def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -
     (cached / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     result = snakemake(cached, "main")
     assert result.returncode != 0
-    assert "cifar100 is not here" in result.stdout
-    assert "python -m repro data cifar100 --download" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAILED")]
+    assert line.startswith("FAILED main_cifar100 seed 0: error: cifar100 is not here")
+    assert "python -m repro data cifar100 --download" in line
+    assert "1 failed (main_cifar100 seed 0)" in result.stdout
+    assert "RuleException" not in result.stdout
     page = (cached / "report" / "index.html").read_text()
     assert "not run" in page
     assert "Failed runs" in page

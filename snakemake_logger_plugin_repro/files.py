@@ -1,0 +1,63 @@
+"""What records, logs and the report's tables say, for a line on the terminal."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+PAGE = Path("report/index.html")
+TABLES = Path("report/tables")
+MOST_CHARACTERS = 600  # of a log that are shown
+
+
+def described(record: Path) -> str:
+    """A run's accuracy at its last epoch, and whether it diverged."""
+    try:
+        about = json.loads(record.read_text(encoding="utf-8"))
+        accuracy = f"{about['summary']['final_test_accuracy']:.2%}"
+        return f"diverged, {accuracy}" if about["status"] == "diverged" else accuracy
+    except (OSError, ValueError, KeyError, TypeError):
+        return "no readable record"
+
+
+def last_words(log: Path, start: str) -> str:
+    """A log from its last line on that starts so; without one, its last line."""
+    try:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "it has no log"
+    first = max((place for place, line in enumerate(lines) if line.startswith(start)), default=len(lines) - 1)
+    return " ".join(" ".join(lines[max(first, 0) :]).split())[:MOST_CHARACTERS] or "its log is empty"
+
+
+def accuracies(scale: str) -> Iterator[str]:
+    """The main runs of a scale (empty: the first that the report shows), a line each, from the report's tables."""
+    rows = [row for row in _rows("main.csv") if row["source"] == "ours" and row["value"]]
+    scale = scale or (rows[0]["scale"] if rows else "")
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in rows:
+        if row["scale"] == scale:
+            key = (row["row"], row["data"], row["n"])
+            found.setdefault(key, {})[row["column"]] = f"{float(row['value']):.2f} %"
+    columns = list(dict.fromkeys(column for cells in found.values() for column in cells))
+    if found:
+        names = "".join(f"{column.replace(' (%)', ''):>22}" for column in columns)
+        yield f"{f'test accuracy at scale {scale}':<40}{names}"
+    for (label, data, seeds), cells in found.items():
+        name = f"{label.partition(',')[0]}, {data} ({seeds} seed{'' if seeds == '1' else 's'})"
+        yield f"  {name:<38}" + "".join(f"{cells.get(column, ''):>22}" for column in columns)
+
+
+def verdicts() -> str:
+    """The claims of the paper by verdict."""
+    counts = Counter(row["verdict"] for row in _rows("claims.csv"))
+    return f"{counts.total()} claims of the paper: " + ", ".join(f"{n} {name}" for name, n in counts.most_common())
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    path = TABLES / name
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

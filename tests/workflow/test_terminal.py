@@ -1,0 +1,135 @@
+"""What the workflow says on a terminal: a line a run, a summary, and no walls where it is stopped or a run fails."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from logging import ERROR, INFO, Formatter, LogRecord, makeLogRecord
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+import snakemake_logger_plugin_repro as plugin
+from repro.config import Plan, load_config
+from repro.records import read_record
+
+from .conftest import copy_project
+
+RUN = {"event": LogEvent.JOB_INFO, "jobid": 1, "rule_name": "train", "output": ["record.json"], "log": ["log"],
+       "wildcards": {"scale": "smoke", "experiment": "main_cifar10", "seed": "0"}}  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def record(level: int = INFO, message: str = "", **fields: object) -> LogRecord:
+    return makeLogRecord({"levelno": level, "msg": message, **fields})
+
+
+def handler(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> plugin.LogHandler:
+    monkeypatch.setattr(sys, "stderr", stream)
+    made = plugin.LogHandler(SimpleNamespace(stdout=False, dryrun=False, verbose=False), None)
+    made.setFormatter(Formatter())
+    made.emit(record(event=LogEvent.RUN_INFO, stats={"train": 2, "all": 1}))
+    return made
+
+
+def test_a_line_a_run_and_a_summary(smoke_project: Path) -> None:
+    lines = (smoke_project / "terminal.txt").read_text().splitlines()
+    assert len(lines) <= 120
+    plan = Plan(load_config(smoke_project / "config.yaml"), "smoke")
+    runs = plan.default_runs
+    assert any(line.startswith(f"{len(runs)} runs to train, then the report, then MLflow") for line in lines)
+    for run in runs:
+        (line,) = [line for line in lines if f"] {run.experiment} seed {run.seed} " in line]
+        summary = read_record(run.record_path(smoke_project / "results")).summary
+        assert f" {summary['final_test_accuracy']:.2%} " in line
+        assert re.search(r" \d+ (s|min)\b", line), "its time"
+    numbers = [int(number) for line in lines for number in re.findall(rf"^\[ *(\d+)/{len(runs)}\]", line)]
+    assert numbers == list(range(1, len(runs) + 1))
+    assert sum("left" in line for line in lines) == len(runs) - 1
+    text = "\n".join(lines)
+    for said in ("4-bit, digits10 (1 seed)", "claims of the paper: ", "not measured yet", "MLflow: ", "open report",
+                 "next, the paper's own data"):  # fmt: skip
+        assert text.count(said) == 1
+    main = read_record(plan.run("main_cifar10", 0).record_path(smoke_project / "results")).summary
+    (row,) = [line for line in lines if "4-bit, digits10 (" in line]
+    assert f"{100 * main['best_test_accuracy']:.2f} %" in row
+    assert f"{100 * main['final_test_accuracy']:.2f} %" in row
+    assert "rule train:" in next((smoke_project / ".snakemake" / "log").iterdir()).read_text(), "Snakemake's own log"
+
+
+def test_ctrl_c_stops_without_walls_and_the_same_command_goes_on(project: Path, tmp_path: Path) -> None:
+    folder = copy_project(project, tmp_path / "clone")
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("epochs_factor: 0.02", "epochs_factor: 1.0"))
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "2", "main", "--config", "scale=smoke"]
+    environment = {**os.environ, "REPRO_DATA_DIR": str(folder / "no-data")}
+    workflow = subprocess.Popen(
+        command, cwd=folder, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while len(list(folder.glob("results/smoke/*/*/epochs.csv"))) < 2:
+        assert workflow.poll() is None
+        time.sleep(0.05)
+    os.killpg(workflow.pid, signal.SIGINT)
+    output, _ = workflow.communicate(timeout=60)
+    assert workflow.returncode != 0
+    assert re.search(r"^stopped after .*: 0 of 2 runs trained. The same command goes on from there.$", output, re.M)
+    for wall in ("RuleException", "Traceback", "FAILED", "Error"):
+        assert wall not in output
+    assert len(output.splitlines()) < 10
+    assert not (folder / "report").exists()
+    assert (
+        "interrupted"
+        in subprocess.run(
+            [sys.executable, "-m", "repro", "status", "--scale", "smoke"], cwd=folder, capture_output=True, text=True
+        ).stdout
+    )
+
+
+def test_a_long_run_says_so_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "LONG_SECONDS", 0.0)
+    stream = io.StringIO()
+    made = handler(stream, monkeypatch)
+    made.emit(record(**RUN))
+    made._jobs[1].note.join()
+    assert "main_cifar10 seed 0 goes on; how far it is: python -m repro status --scale smoke" in stream.getvalue()
+    made.close()
+
+
+def test_a_terminal_has_a_bar_that_names_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    made = handler(stream, monkeypatch)
+    made.emit(record(**RUN))
+    made._bar.refresh()
+    made.close()
+    assert "0/2" in stream.getvalue()
+    assert "main_cifar10 seed 0" in stream.getvalue()
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_a_failed_run_is_named_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("epoch 1\nerror: no room\n  make some\n")
+    stream = io.StringIO()
+    made = handler(stream, monkeypatch)
+    made.emit(record(**{**RUN, "log": [str(log)]}))
+    made.emit(record(ERROR, "RuleException:\nwall", event=LogEvent.ERROR, exception="RuleException"))
+    made.emit(record(ERROR, "Error in rule train", event=LogEvent.JOB_ERROR, jobid=1))
+    made.emit(record(ERROR, "Something else is wrong"))
+    made.close()
+    text = stream.getvalue()
+    assert f"FAILED main_cifar10 seed 0: error: no room make some\n       its log: {log}" in text
+    assert "wall" not in text
+    assert "Something else is wrong" in text
+    assert "1 failed (main_cifar10 seed 0), 0 of 2 runs trained" in text
+    assert "The same command tries again." in text
