@@ -15,6 +15,7 @@ from repro.config.options import Method, Option
 BITS = Option(int, minimum=2, maximum=8)
 POSITIVE = Option(float, minimum=0, above=True)
 SHARE = Option(float, minimum=0, maximum=1, below=True)
+DECAY = Option(float, minimum=0)
 EPOCHS = Option(float, minimum=0, above=True, in_epochs=True)
 RGB_32 = (3, 32, 32)  # channels, height, width
 WIDTH = Option(float, minimum=0, maximum=4, above=True)
@@ -112,14 +113,27 @@ WEIGHT_CLIPS: dict[str, Method] = {
 
 # (parameters) -> torch.optim.Optimizer
 OPTIMIZERS: dict[str, Method] = {
+    "adamp": Method("repro.optim.adamp:AdamP", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
     "adamw": Method(
         "repro.optim:adamw",
-        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=Option(float, minimum=0),
+        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
+    ),
+    "adan": Method(
+        "repro.optim.adan:Adan",
+        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, beta3=SHARE, weight_decay=DECAY,
+    ),
+    "lion": Method("repro.optim.lion:Lion", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
+    "muon": Method(
+        "repro.optim.muon:Muon",
+        learning_rate=POSITIVE, momentum=SHARE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
     ),
     "sgd": Method(
         "repro.optim:sgd",
-        learning_rate=POSITIVE, momentum=SHARE, weight_decay=Option(float, minimum=0),
-        nesterov=Option(bool, default=False),
+        learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
+    ),
+    "sgdp": Method(
+        "repro.optim.adamp:SGDP",
+        learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
     ),
 }  # fmt: skip
 
