@@ -25,7 +25,7 @@ class Lion(PerParameter):
         beta2: float,
         weight_decay: float,
     ) -> None:
-        """``beta1`` weighs the momentum in a step, ``beta2`` in the momentum kept; decay is decoupled, on everything."""
+        """``beta1`` weighs the momentum in a step, ``beta2`` in what is kept of it; decay is on everything."""
         super().__init__(parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:

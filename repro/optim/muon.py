@@ -86,4 +86,5 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         gram = values @ values.T
         values = a * values + (b * gram + c * gram @ gram) @ values
-    return (values.T if tall else values).to(matrix.dtype)
+    result: Tensor = (values.T if tall else values).to(matrix.dtype)
+    return result

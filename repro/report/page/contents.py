@@ -18,6 +18,7 @@ from repro.report.figures import (
     Plot,
     group_plot,
 )
+from repro.report.figures.methods import METHODS
 from repro.report.tables import (
     COST,
     INFERENCE,
@@ -34,6 +35,7 @@ from repro.report.tables import (
     group_table,
 )
 from repro.report.tables.columns import members
+from repro.report.tables.methods import OPTIMIZERS, SIDE_BY_SIDE
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def contents(config: Config) -> list[Part]:
             *group("ptq"),
             *group("formats"),
             Block(TABLE1),
+            Block(SIDE_BY_SIDE, (METHODS,)),
+            Block(OPTIMIZERS),
         ]),
         Part("cost", "Cost", [
             Block(COST, (THROUGHPUT,)),
