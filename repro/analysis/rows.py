@@ -39,7 +39,7 @@ NUMBERS = (
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
     "paper_compression", "packed_compression", "wall_seconds", "shared_seconds", "train_images_per_second",
     "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
-    "weight_bits", "final_levels_min", "final_levels_max",
+    "weight_bits", "final_levels_min", "final_levels_max", "packed_bits", "oscillating_share",
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
@@ -160,6 +160,8 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "paper_compression": size["fp32_bytes"] / size["paper_bytes"],
         "packed_compression": size["fp32_bytes"] / size["packed_bytes"],
         "weight_bits": round(8 * size["paper_bytes"] / summary["parameters"]),
+        "packed_bits": 8 * size["packed_bytes"] / summary["parameters"],
+        "oscillating_share": summary.get("oscillating_share"),
         **_final_levels(layers),
     }
     return {**texts, **{name: _number(numbers[name]) for name in NUMBERS}}

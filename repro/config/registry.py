@@ -14,7 +14,10 @@ from repro.config.options import Method, Option
 
 BITS = Option(int, minimum=2, maximum=8)
 POSITIVE = Option(float, minimum=0, above=True)
+COUNT = Option(int, minimum=1)
+FACTOR = replace(POSITIVE, default=1.0)
 SHARE = Option(float, minimum=0, maximum=1, below=True)
+DECAY = Option(float, minimum=0)
 EPOCHS = Option(float, minimum=0.01, maximum=1e9, in_epochs=True)
 RGB_32 = (3, 32, 32)  # channels, height, width
 WIDTH = Option(float, minimum=0.01, maximum=4)
@@ -64,6 +67,7 @@ MODELS: dict[str, Method] = {
     "vgg": Method("repro.models.vgg:VGG", width=WIDTH, dropout=SHARE),
     "resnet20": Method("repro.models.resnet:ResNet20", width=replace(WIDTH, default=1.0)),
     "vgg_small": Method("repro.models.vgg_small:VGGSmall", width=replace(WIDTH, default=1.0)),
+    "vit_tiny": Method("repro.models.vit:ViTTiny", width=replace(WIDTH, default=1.0)),
 }
 
 
@@ -85,24 +89,42 @@ QUANTIZERS: dict[str, Quantizer] = {
     "absmax_fixed": Quantizer("repro.quant.uniform:FixedClipQuantizer", bit_width=BITS, clip=POSITIVE),
     "absmax_global": Quantizer("repro.quant.uniform:GlobalAbsmaxQuantizer", bit_width=BITS),
     "absmax_initial": Quantizer("repro.quant.uniform:InitialAbsmaxQuantizer", bit_width=BITS),
+    "apot": Quantizer("repro.quant.apot:ApotQuantizer", bit_width=BITS),
+    "dampened": Quantizer("repro.quant.oscillation:DampenedQuantizer", bit_width=BITS, strength=POSITIVE),
     "dorefa": Quantizer("repro.quant.dorefa:DorefaQuantizer", bit_width=BITS),
+    "ewgs": Quantizer("repro.quant.ewgs:EwgsQuantizer", bit_width=BITS, delta=POSITIVE),
     "fp4_e2m1": Quantizer("repro.quant.float_formats:E2M1Quantizer"),
     "fp8_e4m3": Quantizer("repro.quant.float_formats:E4M3Quantizer"),
     "fp8_e5m2": Quantizer("repro.quant.float_formats:E5M2Quantizer"),
+    "freezing": Quantizer("repro.quant.oscillation:FreezingQuantizer", bit_width=BITS, threshold=POSITIVE),
     "int4_radix4": Quantizer("repro.quant.radix4:Int4Radix4Quantizer"),
     "int8_qat": Quantizer("repro.quant.int8_qat:Int8QatQuantizer", input_bits=8),
-    "lsq": Quantizer("repro.quant.lsq:LsqQuantizer", bit_width=BITS, initial_factor=replace(POSITIVE, default=1.0)),
+    "learned_clip": Quantizer(
+        "repro.quant.learned_bound:LearnedClipQuantizer", bit_width=BITS, initial_factor=FACTOR,
+    ),
+    "learned_soft_clip": Quantizer(
+        "repro.quant.learned_bound:LearnedSoftClipQuantizer", bit_width=BITS, bound=POSITIVE,
+    ),
+    "lsq": Quantizer("repro.quant.lsq:LsqQuantizer", bit_width=BITS, initial_factor=FACTOR),
+    "mxfp4": Quantizer("repro.quant.microscaling:MXFP4Quantizer"),
     "nf4": Quantizer("repro.quant.block:NF4Quantizer"),
+    "nvfp4": Quantizer("repro.quant.microscaling:NVFP4Quantizer"),
+    "statsq": Quantizer("repro.quant.statsq:StatsQuantizer", bit_width=BITS),
     "ternary": Quantizer("repro.quant.uniform:TernaryQuantizer"),
+    "ternary_hadamard": Quantizer("repro.quant.hadamard:HadamardTernaryQuantizer"),
     "wage": Quantizer("repro.quant.uniform:WageQuantizer", bit_width=BITS),
-}
+}  # fmt: skip
 
 # () -> repro.quant.activations.ActivationQuantizer
 ACTIVATION_QUANTIZERS: dict[str, Method] = {
+    "absmax": Method("repro.quant.absmax_activations:AbsmaxActivations", bit_width=BITS),
+    "absmax_moving": Method(
+        "repro.quant.absmax_activations:MovingAbsmaxActivations", bit_width=BITS, momentum=replace(SHARE, above=True),
+    ),
     "dorefa": Method("repro.quant.activations:DorefaActivations", bit_width=BITS),
     "lsq": Method("repro.quant.activations:LsqActivations", bit_width=BITS),
     "pact": Method("repro.quant.activations:PactActivations", bit_width=BITS, initial_clip=POSITIVE),
-}
+}  # fmt: skip
 
 # (weights of all quantised layers) -> the clipped weights
 WEIGHT_CLIPS: dict[str, Method] = {
@@ -112,14 +134,27 @@ WEIGHT_CLIPS: dict[str, Method] = {
 
 # (parameters) -> torch.optim.Optimizer
 OPTIMIZERS: dict[str, Method] = {
+    "adamp": Method("repro.optim.adamp:AdamP", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
     "adamw": Method(
         "repro.optim:adamw",
-        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=Option(float, minimum=0),
+        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
+    ),
+    "adan": Method(
+        "repro.optim.adan:Adan",
+        learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, beta3=SHARE, weight_decay=DECAY,
+    ),
+    "lion": Method("repro.optim.lion:Lion", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
+    "muon": Method(
+        "repro.optim.muon:Muon",
+        learning_rate=POSITIVE, momentum=SHARE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
     ),
     "sgd": Method(
         "repro.optim:sgd",
-        learning_rate=POSITIVE, momentum=SHARE, weight_decay=Option(float, minimum=0),
-        nesterov=Option(bool, default=False),
+        learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
+    ),
+    "sgdp": Method(
+        "repro.optim.adamp:SGDP",
+        learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
     ),
 }  # fmt: skip
 
@@ -132,6 +167,8 @@ SCHEDULES: dict[str, Method] = {
         period=EPOCHS,
         multiplier=Option(float, minimum=1, maximum=10, default=1.0),
     ),
+    "linear": Method("repro.config.schedules:linear", t_max=EPOCHS),
+    "one_cycle": Method("repro.config.schedules:one_cycle", t_max=EPOCHS, rise=replace(SHARE, above=True)),
     "multi_step": Method("repro.config.schedules:multi_step", milestones=replace(EPOCHS, length=-1), factor=SHARE),
 }
 
@@ -142,6 +179,9 @@ PTQ_METHODS: dict[str, Method] = {
     "absmax_channel": Method("repro.ptq.methods:absmax_channel", bit_width=BITS),
     "mse": Method("repro.ptq.methods:mse_tensor", bit_width=BITS),
     "aciq": Method("repro.ptq.aciq:aciq", bit_width=BITS),
+    "adaround": Method("repro.ptq.adaround:adaround", bit_width=BITS, iterations=COUNT),
+    "brecq": Method("repro.ptq.reconstruction:block_reconstruction", bit_width=BITS, iterations=COUNT),
     "cle": Method("repro.ptq.equalization:cross_layer_equalization", bit_width=BITS),
     "gptq": Method("repro.ptq.gptq:gptq", bit_width=BITS),
+    "foem": Method("repro.ptq.gptq:foem", bit_width=BITS, beta=SHARE),
 }

@@ -12,6 +12,7 @@ from repro.config.registry import SCHEDULES
 from repro.config.spec import Spec, split_options
 
 ZERO = 1e-12  # of a factor: T_max may be off a whole number by the rounding of its scale
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4  # of the highest rate
 
 
 def constant(completed_epochs: int) -> float:
@@ -44,6 +45,23 @@ def cosine_restarts(completed_epochs: float, period: float, multiplier: float = 
 def multi_step(completed_epochs: int, milestones: Sequence[float], factor: float) -> float:
     """``factor`` once more after each of ``milestones``, in completed epochs (He et al. 2016, section 4.2)."""
     return float(factor ** sum(completed_epochs >= milestone - ZERO for milestone in milestones))
+
+
+def linear(completed_epochs: float, t_max: float) -> float:
+    """1 - t / T_max, and 0 from T_max on: it never rises."""
+    return max(0.0, 1 - completed_epochs / t_max)
+
+
+def one_cycle(completed_epochs: float, t_max: float, rise: float) -> float:
+    """One cycle (Smith and Topin 2018) in torch's form, ``OneCycleLR``: up along a cosine, then down along another.
+
+    From 1/25 to 1 over the share ``rise`` of ``t_max`` epochs, then to 1/250,000. Not modelled: the momentum that
+    runs the other way. Stepped once an epoch, as all schedules here, where the authors step at every batch.
+    """
+    peak = rise * t_max
+    if completed_epochs < peak:
+        return ONE_CYCLE_START + (1 - ONE_CYCLE_START) * (1 - cosine(completed_epochs, peak))
+    return ONE_CYCLE_END + (1 - ONE_CYCLE_END) * cosine(min(completed_epochs, t_max) - peak, t_max - peak)
 
 
 def rate_factors(spec: Spec) -> list[float]:

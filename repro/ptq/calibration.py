@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.errors import ReproError
-from repro.quant import QuantLayer, quant_layers
+from repro.quant import QuantConv2d, QuantLayer, quant_layers
 from repro.quant.sequence import model_sequence
 
 CALIBRATION_IMAGES = 1024
@@ -57,15 +57,22 @@ def _forward(model: nn.Module, images: Tensor, handles: list[torch.utils.hooks.R
         model.train(training)
 
 
-def channel_means(output: Tensor) -> Tensor:
-    """Mean over images and positions of [N, C, ...]: [C]."""
-    return output.transpose(0, 1).flatten(1).mean(dim=1)
+def channel_means(output: Tensor, channels: int = 1) -> Tensor:
+    """Mean of a layer's output over all but its channels, [C]; ``channels`` is their dimension."""
+    return output.movedim(channels, 0).flatten(1).mean(dim=1)
+
+
+def channel_dim(layer: QuantLayer) -> int:
+    """Where the channels of a layer's output are: [N, C, H, W] of a convolution, [..., F] of a linear layer."""
+    return 1 if isinstance(layer, QuantConv2d) else -1
 
 
 def output_means(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Mean output of each quantisable layer, by channel, before batch norm and activation."""
     means: dict[str, Tensor] = {}
-    visit_outputs(model, images, lambda name, layer, output: means.update({name: channel_means(output)}))
+    visit_outputs(
+        model, images, lambda name, layer, output: means.update({name: channel_means(output, channel_dim(layer))})
+    )
     return means
 
 
@@ -87,12 +94,13 @@ def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) 
     homes = _shift_homes(model)
 
     def correct(name: str, layer: QuantLayer, output: Tensor) -> Tensor | None:
-        error = target[name] - channel_means(output)
+        channels = channel_dim(layer)
+        error = target[name] - channel_means(output, channels)
         if layer.bias is None:
             homes[name].sub_(error)
             return None  # the batch norm adds it
         layer.bias += error
-        return output + error.reshape(1, -1, *[1] * (output.dim() - 2))
+        return output + (error if channels == -1 else error.reshape(-1, 1, 1))
 
     visit_outputs(model, images, correct)
 

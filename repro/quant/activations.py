@@ -58,6 +58,22 @@ class _ClippedRound(torch.autograd.Function):
         return gradients[0] * ((inputs >= 0) & ~clipped), to_bound, None, None
 
 
+def clipped_round(inputs: Tensor, bound: Tensor, scale: Tensor, quant_max: int) -> Tensor:
+    """Inputs on the grid of whole multiples of ``scale`` up to ``quant_max``; a gradient passes below ``bound``.
+
+    Args:
+        inputs: Any shape, FP32 or bfloat16.
+        bound: A scalar; one with a gradient gets PACT's.
+        scale: Width of one level, a scalar.
+        quant_max: Largest code.
+
+    Returns:
+        ``inputs``' shape and dtype.
+    """
+    result: Tensor = _ClippedRound.apply(inputs, bound, scale, quant_max)
+    return result
+
+
 class PactActivations(ActivationQuantizer):
     """PACT (Choi 2018): inputs clipped to [0, a] and rounded to 2^k - 1 steps of it; the clip a is learned.
 
@@ -78,8 +94,7 @@ class PactActivations(ActivationQuantizer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Codes times scale, with gradients for input and clip."""
-        result: Tensor = _ClippedRound.apply(inputs, self.clip, self.scale(), self.quant_max)
-        return result
+        return clipped_round(inputs, self.clip, self.scale(), self.quant_max)
 
 
 class DorefaActivations(ActivationQuantizer):
@@ -99,8 +114,7 @@ class DorefaActivations(ActivationQuantizer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Codes times scale; the gradient passes where the input is inside [0, 1)."""
-        result: Tensor = _ClippedRound.apply(inputs, self.one, self.scale(), self.quant_max)
-        return result
+        return clipped_round(inputs, self.one, self.scale(), self.quant_max)
 
 
 class LsqActivations(ActivationQuantizer):

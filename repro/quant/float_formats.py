@@ -46,12 +46,16 @@ class FloatFormatQuantizer(WeightQuantizer):
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Signed rank of the nearest value, and the scale."""
         scale = self.scale(weight)
-        values = (weight / scale).float()
+        return self.ranks(weight / scale).to(torch.int8), scale
+
+    def ranks(self, values: Tensor) -> Tensor:
+        """Signed rank of the format's value nearest to each of ``values``, as floating point; it saturates."""
+        values = values.float()
         binade = _exponent(values).sub_(self.smallest_exponent).clamp_(min=0)  # the subnormal numbers join the first
         # whole steps of the binade, half to even; a carry into the next binade is the next rank
         steps = (values * _power_of_two(self.mantissa_bits - self.smallest_exponent - binade)).round_()
         rank = steps.add_(torch.sign(values) * (binade << self.mantissa_bits))
-        return rank.clamp_(1 - len(self.magnitudes), len(self.magnitudes) - 1).to(torch.int8), scale
+        return rank.clamp_(1 - len(self.magnitudes), len(self.magnitudes) - 1)
 
     def dequantize(self, codes: Tensor, scale: Tensor) -> Tensor:
         """Value of the rank, signed, times scale."""

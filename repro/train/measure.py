@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from repro.data.types import Shape
 from repro.quant import QuantLayer, count_levels, mean_scale, quant_layers
+from repro.quant.measures import code_entropy, condition_number
 
 HISTOGRAM_BINS = 61
 BYTES_PER_FLOAT = 4
@@ -41,7 +42,7 @@ def layer_rows(model: nn.Module, moved: list[Tensor], epoch: int) -> list[dict[s
 
 
 def describe_layers(model: nn.Module) -> list[dict[str, Any]]:
-    """The record's ``layers``: shape, levels, scale and histogram of the latent weights."""
+    """The record's ``layers``: shape, levels, scale, entropy of the codes in bits, condition, histogram of weights."""
     return [_describe_layer(short_name(name), layer) for name, layer in quant_layers(model).items()]
 
 
@@ -62,6 +63,8 @@ def _describe_layer(name: str, layer: QuantLayer) -> dict[str, Any]:
         "levels": count_levels(layer) if finite else None,
         "scale": _digits(mean_scale(layer)) if finite else None,
         "max_abs_weight": _digits(limit) if finite else None,
+        "code_entropy": _digits(code_entropy(layer)),
+        "condition_number": _digits(condition_number(layer)),
         "histogram": {
             "edges": [_digits(float(edge)) for edge in edges],
             "counts": [int(count) for count in counts],

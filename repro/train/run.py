@@ -226,6 +226,7 @@ class _Training:
             judged=judge(state.epochs, self.data.classes),
             summary={
                 **summarize(state.epochs),
+                "oscillating_share": self.trainer.oscillations.share(),
                 "zero_rate_epoch": self.zero_rate_epoch if zero_rate else None,
                 "zero_rate_weights_sha256": zero_rate,
             },

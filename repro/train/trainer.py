@@ -13,6 +13,7 @@ from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentatio
 from repro.models.dropout import share_generator
 from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
+from repro.quant.oscillation import OscillationWatch
 from repro.train.build import build_model
 from repro.train.device import autocast, set_matmul_precision
 from repro.train.evaluation import batch_logits, batch_loss, score
@@ -35,6 +36,7 @@ class Trainer:
             batch norm cannot normalise, joins the batch before it.
         epochs_done: Completed epochs.
         steps_done: Completed steps of the epoch under way; 0 between epochs.
+        oscillations: Counts, in the run's last epoch, weights whose codes go back and forth.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         self.weight_clip = WeightClip([layer.weight for layer in quant_layers(self.model).values()], name, **options)
         self._fused_update = FusedUpdate(self.optimizer, self.weight_clip, self._parameters)
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+        self.oscillations = OscillationWatch(quant_layers(self.model).values())
         self.epochs_done = self.steps_done = 0
         self.batches = _batches(len(data.train.labels), spec["batch_size"])
         self._draw = self._draw_epoch()
@@ -111,6 +114,8 @@ class Trainer:
             for total in self._sums.values():
                 total.zero_()
             self.weight_clip.reset()
+            if self._in_last_epoch():
+                self.oscillations.restart()
             self._generator.manual_seed(derive_seed(self.seed, "dropout", self.epochs_done + 1))
         self.model.train()
 
@@ -119,6 +124,11 @@ class Trainer:
         set_matmul_precision(self.device, self.spec["precision"])
         self._graph(*self.batches[self.steps_done])
         self.steps_done += 1
+        if self._in_last_epoch():
+            self.oscillations.update()
+
+    def _in_last_epoch(self) -> bool:
+        return self.epochs_done == self.spec["epochs"] - 1
 
     def finish_epoch(self) -> dict[str, float]:
         """Close the epoch.
@@ -164,6 +174,8 @@ class Trainer:
             "sums": self._sums,
             "moved": self.weight_clip.moved,
             "generator": self._generator.get_state(),
+            # 6 bytes a weight, and empty before the last epoch
+            **({"oscillations": self.oscillations.state()} if self.epochs_done >= self.spec["epochs"] - 1 else {}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -176,6 +188,8 @@ class Trainer:
         for moved, value in zip(self.weight_clip.moved, state["moved"], strict=True):
             moved.copy_(value)
         self._generator.set_state(state["generator"].cpu())
+        if "oscillations" in state:  # absent before the last epoch, and in older files
+            self.oscillations.load(state["oscillations"])
 
     def _draw_epoch(self) -> AugmentationDraw:
         return draw_augmentation(

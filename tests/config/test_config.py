@@ -160,6 +160,13 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
     assert config.experiments["extra"].settings["schedule"] == {"name": "constant"}
 
 
+# Of the first 30 epochs, which are trained at the scales of the paper's length alone
+PTQ_OF_AN_ANCHOR = {
+    "group": "ptq", "title": "PTQ", "epochs": 30, "fixed_epochs": True, "quantizer": "none",
+    "ptq": {"name": "absmax", "bit_width": 4},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -198,7 +205,7 @@ def test_another_method_starts_from_its_own_options(edited: Any) -> None:
         ("experiments.nf4_cifar10.scales", ["papr"], "nf4_cifar10.scales: unknown scale 'papr'; did you mean 'paper'?"),
         ("experiments.nf4_cifar10.scales", [], "expected a list of at least one"),
         ("experiments.nf4_cifar10.scales", "paper", "expected a list of at least one"),
-        ("experiments.fp32_cifar10.scales", ["paper"], "ptq4_cifar10.ptq: no experiment trains its network at sc"),
+        ("experiments.ptq4_cifar10", PTQ_OF_AN_ANCHOR, "ptq4_cifar10.ptq: no experiment trains its network at sc"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(edited: Any, path: str, value: object, expected: str) -> None:

@@ -54,6 +54,28 @@ def test_shortened_cycles_keep_their_shape(config: Config) -> None:
     assert sum(rise > 0.9 for rise in (b - a for a, b in itertools.pairwise(whole))) == 3
 
 
+def test_linear_never_rises_and_ends_at_zero() -> None:
+    factors = [SCHEDULES["linear"](epoch, t_max=8) for epoch in range(10)]
+    assert factors == [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0, 0]
+
+
+@pytest.mark.parametrize(("t_max", "rise"), [(10, 0.3), (150, 0.3), (20, 0.45), (9.0, 0.3)])
+def test_one_cycle_is_torchs(t_max: float, rise: float) -> None:
+    """torch counts steps from the first to the last, so that its total is one more and its peak a step earlier."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    total = int(t_max) + 1
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=total, pct_start=(rise * t_max + 1) / total, cycle_momentum=False
+    )
+    for epoch in range(total):
+        assert SCHEDULES["one_cycle"](epoch, t_max, rise) == pytest.approx(
+            schedule.get_last_lr()[0], rel=1e-6, abs=1e-9
+        )
+        optimizer.step()
+        if epoch < total - 1:
+            schedule.step()
+
+
 def test_sgd_is_the_textbook_s() -> None:
     """v <- m v + g + d w; w <- w - r v, or by r (g + d w + m v) with Nesterov's look ahead."""
     for nesterov in (False, True):

@@ -21,7 +21,7 @@ from repro.ptq.gptq import input_hessian, round_with_feedback
 from repro.quant import QuantConv2d, count_levels, effective_weight, largest_code, quant_layers, quantize
 from tests.conftest import example_options
 
-NEEDS_IMAGES = ("aciq", "cle", "gptq")
+NEEDS_IMAGES = ("aciq", "adaround", "brecq", "cle", "foem", "gptq")
 
 
 def trained(spread: float = 0.0) -> nn.Module:
@@ -121,11 +121,12 @@ def test_comes_back_from_its_file(name: str, images: Tensor, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", PTQ_METHODS)
 def test_no_images(name: str) -> None:
+    options = example_options(PTQ_METHODS[name].options)
     if name in NEEDS_IMAGES:
         with pytest.raises(ReproError, match=f"{name} needs calibration images"):
-            quantize_model(trained(), name, None, bit_width=4)
+            quantize_model(trained(), name, None, **options)
     else:
-        quantize_model(trained(), name, None, bit_width=4)
+        quantize_model(trained(), name, None, **options)
 
 
 def test_a_scale_a_channel_or_a_better_bound_leaves_no_larger_error(images: Tensor) -> None:

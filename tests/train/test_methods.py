@@ -1,4 +1,4 @@
-"""Every experiment of the groups ``baselines`` and ``formats`` through the real trainer, and what it leaves behind."""
+"""Every experiment of the groups ``baselines``, ``formats`` and ``quantizers`` through the real trainer, and what it leaves behind."""
 
 import math
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from tests.conftest import PROJECT
 
 MakeRun = Callable[..., Run]
 EXPERIMENTS = [e.name for e in load_config(PROJECT / "config.yaml").experiments.values()
-               if e.group in ("baselines", "formats")]  # fmt: skip
-STATEFUL = [name for name in EXPERIMENTS if name.startswith(("lsq", "pact"))]
+               if e.group in ("baselines", "formats", "quantizers")]  # fmt: skip
+STATEFUL = [name for name in EXPERIMENTS if name.startswith(("lsq", "pact", "quantizer_apot"))]
 
 
 def stop_after(steps: int) -> Callable[[], bool]:

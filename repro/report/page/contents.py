@@ -18,6 +18,7 @@ from repro.report.figures import (
     Plot,
     group_plot,
 )
+from repro.report.figures.methods import METHODS
 from repro.report.tables import (
     COST,
     INFERENCE,
@@ -35,6 +36,7 @@ from repro.report.tables import (
     group_table,
 )
 from repro.report.tables.columns import members
+from repro.report.tables.methods import OPTIMIZERS, SIDE_BY_SIDE
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def contents(config: Config) -> list[Part]:
             *group("formats"),
             Block(TABLE1),
             Block(PUBLISHED_NUMBERS, (), ("published",)),
+            Block(SIDE_BY_SIDE, (METHODS,)),
+            Block(OPTIMIZERS),
         ]),
         Part("cost", "Cost", [
             Block(COST, (THROUGHPUT,)),

@@ -36,9 +36,25 @@ ABOUT: Mapping[str, tuple[str, str]] = {
         "Number formats of table I's systems as weight quantisers on this model, trained from scratch: formats, not "
         "systems, which also quantise more than weights or train other models.",
     ),
+    "optimizers": (
+        "Optimisers at 4 bits and unquantised",
+        "The main run's training under other optimisers, with the paper's two clips and without.",
+    ),
+    "outlook": (
+        "The paper's own future work",
+        "Section VII: learned bounds, 4-bit activations, schedules that never rise, and a transformer.",
+    ),
     "ptq": (
         "Does 4-bit need training at all?",
         "Post-training quantisation of the unquantised run's weights: the gap is what quantising costs.",
+    ),
+    "quantizers": (
+        "Quantisers of later work",
+        "Each in the main run's training; the first and the last layer stay in FP32 where its authors keep them so.",
+    ),
+    "rounding": (
+        "Learned rounding after training",
+        "Post-training quantisation that learns where each weight rounds to, of the same weights as the other methods.",
     ),
     "schedules": (
         "Does the schedule matter?",
