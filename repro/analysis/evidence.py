@@ -123,9 +123,7 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
     """
     results = Path(results)
     plans = {name: Plan(config, name) for name in scale_order(config)}
-    serves = {
-        (name, spec_hash): names for name, plan in plans.items() for spec_hash, names in _experiments(plan).items()
-    }
+    serves = {(name, spec_hash): names for name, plan in plans.items() for spec_hash, names in plan.serves.items()}
     loaded, unreadable = _load_all(results)
     used: dict[Match, LoadedRun] = {}
     repeats: list[tuple[Match, LoadedRun]] = []
@@ -169,14 +167,6 @@ def _failed(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], results:
 
 
 Serves = Mapping[tuple[str, str], list[str]]
-
-
-def _experiments(plan: Plan) -> dict[str, list[str]]:
-    """Spec hash to the experiments it serves; the first of them owns the run."""
-    result: dict[str, list[str]] = {}
-    for experiment in plan.experiments:
-        result.setdefault(plan.run(experiment.name, 0).spec_hash, []).append(experiment.name)
-    return result
 
 
 def _load_all(results: Path) -> tuple[list[LoadedRun], list[dict[str, str]]]:

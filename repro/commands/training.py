@@ -64,14 +64,22 @@ class RunsToTrain:
         """Settings of one run."""
         from repro.train import Settings
 
-        arguments, group = self.arguments, self.plan.config.experiments[run.experiment].group
+        arguments, known = self.arguments, self.plan.config.experiments
+        group, serves = known[run.experiment].group, [known[name] for name in self.plan.serves[run.spec_hash]]
 
         def tracker(estimated_seconds: float, started_at: str) -> "Tracker | None":
             if arguments.no_track or estimated_seconds < LIVE_TRACKING_SECONDS:
                 return None
             from repro.tracking import LiveTracker
 
-            return LiveTracker(run, group, started_at=started_at)
+            return LiveTracker(
+                run,
+                group,
+                started_at=started_at,
+                experiments=serves,
+                results=arguments.results,
+                seconds=estimated_seconds,
+            )
 
         return Settings(
             results=arguments.results,

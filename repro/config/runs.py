@@ -191,6 +191,14 @@ class Plan:
         return [str(source.weights_path(results))]
 
     @property
+    def serves(self) -> dict[str, list[str]]:
+        """Spec hash to the experiments that it serves; the first of them owns the run."""
+        result: dict[str, list[str]] = {}
+        for name, spec_hash in self._hashes.items():
+            result.setdefault(spec_hash, []).append(name)
+        return result
+
+    @property
     def groups(self) -> list[str]:
         """Groups with runs at this scale, in order of first appearance."""
         return list(dict.fromkeys(e.group for e in self.experiments))

@@ -8,8 +8,9 @@ stores where the artifacts lie as absolute paths.
 Importing this package does not import mlflow, which takes seconds and is absent on some machines.
 """
 
+from repro.tracking.database import TrackingError
 from repro.tracking.live import LiveTracker
-from repro.tracking.store import DEFAULT_URI, TrackingError
+from repro.tracking.store import DEFAULT_URI, pages
 from repro.tracking.sync import SyncResult, sync_records
 
-__all__ = ["DEFAULT_URI", "LiveTracker", "SyncResult", "TrackingError", "sync_records"]
+__all__ = ["DEFAULT_URI", "LiveTracker", "SyncResult", "TrackingError", "pages", "sync_records"]

@@ -1,37 +1,33 @@
-"""What MLflow is told about a run: names, parameters, tags and metrics. Knows nothing of mlflow itself."""
+"""What MLflow is told about a run: names, parameters, tags, description and data. Knows nothing of mlflow itself."""
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from repro.config.runs import RECORD_NAME, Run
+from repro.config import CORE_VERSION
+from repro.config.load import Config, Experiment
+from repro.config.runs import RECORD_NAME, Plan, Run
 from repro.records import EPOCHS_NAME, LAYERS_NAME, Record, RecordError, read_csv_rows, read_record
 from repro.text import printable
+from repro.tracking.metrics import Point, Row, epoch_points, summary_metrics
 
-# Part of every digest. Raise it when this module tells MLflow something else about the same record.
-CONTENT_VERSION = 1
+# Part of every digest. Raise it when this package tells MLflow something else about the same record.
+CONTENT_VERSION = 2
 KEY_TAG = "run_key"
 DIGEST_TAG = "digest"
+STALE_TAG = "stale"
 FILES = (RECORD_NAME, EPOCHS_NAME, LAYERS_NAME)
-LAYER_METRICS = ("levels", "scale", "max_abs_weight")
-MAX_PARAM_LENGTH = 6000  # MLflow's limits
+# MLflow's limits
+MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
+MAX_DATASET_DIGEST = 36
 
-Row = Mapping[str, Any]
-
-
-class Point(NamedTuple):
-    """One value of one metric; ``timestamp`` in milliseconds since 1970."""
-
-    key: str
-    value: float
-    step: int
-    timestamp: int
+# The experiments of a configuration by scale and spec hash.
+Serves = Mapping[tuple[str, str], Sequence[Experiment]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Identity:
         key: The run's identity, ``Run.key``.
         scale: Name of the scale.
         name: What MLflow's list of runs shows.
-        params: The spec, flattened.
-        tags: For filtering; among them ``key``.
+        params: The seed and the spec, flattened.
+        tags: For filtering; among them ``key``, and ``serves_NAME`` for each experiment that the run serves.
     """
 
     key: str
@@ -54,14 +50,32 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """The data of a run as MLflow's dataset input.
+
+    Attributes:
+        name: Its name.
+        digest: The beginning of its fingerprint.
+        source: Name and whole fingerprint, as JSON.
+        profile: Counts of images and classes, as JSON.
+    """
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+
+@dataclass(frozen=True)
 class Mirror:
     """A record with its CSV files, ready to be told to MLflow.
 
     Attributes:
         identity: Name, parameters and tags.
-        tags: All tags but the digest: the identity's, and how the run ended.
+        tags: All tags but the digest: the identity's, how the run ended, where and by what, and its description.
+        dataset: Its data; ``None`` where the record has no fingerprint.
         files: The files to store as artifacts.
-        digest: Changes when any of the files does.
+        digest: Changes when any of the files or anything else that is told does.
         start: When the run started, in milliseconds since 1970.
         end: When it ended, likewise.
         epochs: Rows of ``epochs.csv``.
@@ -71,6 +85,7 @@ class Mirror:
 
     identity: Identity
     tags: Mapping[str, str]
+    dataset: Dataset | None
     files: Sequence[Path]
     digest: str
     start: int
@@ -85,8 +100,25 @@ class Mirror:
         return [*epoch_points(self.epochs, self.layers, start), *summary]
 
 
-def identify(run: Run | Record, group: str, data: str) -> Identity:
-    """The identity of a planned or of a recorded run; ``data`` is the name of its data set."""
+def serving(config: Config) -> Serves:
+    """Which experiments each run of each scale serves; the first of them owns it."""
+    return {
+        (scale, spec_hash): [config.experiments[name] for name in names]
+        for scale in config.scales
+        for spec_hash, names in Plan(config, scale).serves.items()
+    }
+
+
+def identify(run: Run | Record, group: str, data: str, experiments: Sequence[Experiment] | None = None) -> Identity:
+    """The identity of a planned or of a recorded run.
+
+    Args:
+        run: The run.
+        group: Group of its experiment.
+        data: Name of its data set.
+        experiments: Those that it serves, none if it is stale; where they are not known, its own name alone.
+    """
+    names = [run.experiment] if experiments is None else [experiment.name for experiment in experiments]
     tags = {
         KEY_TAG: run.key,
         "experiment": run.experiment,
@@ -95,13 +127,21 @@ def identify(run: Run | Record, group: str, data: str) -> Identity:
         "seed": str(run.seed),
         "spec_hash": run.spec_hash,
         "data": data,
+        **{f"serves_{name}": "yes" for name in names},
+        "mlflow.source.name": f"python -m repro train {run.experiment} --scale {run.scale} --seed {run.seed}",
+        "mlflow.source.type": "LOCAL",
     }
+    params = {"seed": str(run.seed), "core_version": str(getattr(run, "core_version", CORE_VERSION))}
     name = f"{run.experiment} {run.scale} seed{run.seed}"
-    return Identity(run.key, run.scale, name, dict(_flatten(run.spec)), tags)
+    return Identity(run.key, run.scale, name, {**params, **dict(_flatten(run.spec))}, tags)
 
 
-def read_mirror(path: Path) -> Mirror:
+def read_mirror(path: Path, serves: Serves | None = None) -> Mirror:
     """Read a record and its CSV files.
+
+    Args:
+        path: The record.
+        serves: What the configuration makes of runs; ``None`` where there is none.
 
     Raises:
         RecordError: If one of them is absent or damaged; the message names it.
@@ -112,56 +152,83 @@ def read_mirror(path: Path) -> Mirror:
     if absent:
         raise RecordError(f"{path}: {' and '.join(absent)} missing beside it; copy the whole folder again")
     try:
-        mirror = _mirror(record, files)
+        mirror = _mirror(record, files, serves)
         mirror.points(mirror.start)  # a damaged cell shows here, not half-way through the logging
     except (ArithmeticError, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: damaged ({type(error).__name__}: {printable(error)}); restore its folder") from None
     return mirror
 
 
-def epoch_points(epochs: Sequence[Row], layers: Sequence[Row], start: int) -> list[Point]:
-    """Metrics of epochs: every numeric column, and per layer ``levels.conv1`` and the like.
-
-    An epoch's time is ``start`` plus the training time up to it, not the time of the call: the store
-    drops a point that it already holds to the millisecond, so one that is logged twice stays single.
-    The epoch's own columns come after those of its layers: where they stand, all of it stands.
-    """
-    times: dict[int, int] = {}
-    seconds = 0.0
-    for row in epochs:
-        seconds += _number(row["wall_seconds"]) or 0.0
-        times[int(row["epoch"])] = start + round(1000 * seconds)
-    cells = [(int(row["epoch"]), f"{key}.{row['layer']}", row[key]) for row in layers for key in LAYER_METRICS]
-    cells += [(int(row["epoch"]), key, row[key]) for row in epochs for key in row if key != "epoch"]
-    numbers = ((epoch, key, _number(value)) for epoch, key, value in cells)
-    return [Point(key, value, epoch, times.get(epoch, start)) for epoch, key, value in numbers if value is not None]
-
-
-def _mirror(record: Record, files: Sequence[Path]) -> Mirror:
-    identity = identify(record, record.group, record.data["name"])
-    tags = {**identity.tags, "status": record.status}
-    if record.reason:
-        tags["reason"] = record.reason[:MAX_TAG_LENGTH]
-    sections = {"size.": record.size, "compute.": record.compute, "timing.": record.timing, "": record.summary}
-    digest = hashlib.sha256(str(CONTENT_VERSION).encode())
+def _mirror(record: Record, files: Sequence[Path], serves: Serves | None) -> Mirror:
+    experiments = None if serves is None else serves.get((record.scale, record.spec_hash), [])
+    identity = identify(record, record.group, record.data["name"], experiments)
+    tags = {
+        **identity.tags,
+        **_ending(record),
+        **{f"environment.{key}": str(value) for key, value in record.environment.items() if _is_scalar(value)},
+        "mlflow.note.content": _description(record, experiments or []),
+    }
+    if record.environment.get("git_commit"):
+        tags["mlflow.source.git.commit"] = record.environment["git_commit"]
+    if experiments == []:
+        tags[STALE_TAG] = "yes"
+    dataset = _dataset(record.data)
+    told = [CONTENT_VERSION, dict(identity.params), tags, dataset and vars(dataset)]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return Mirror(
         identity=identity,
-        tags=tags,
+        tags={key: value[:MAX_TAG_LENGTH] for key, value in tags.items()},
+        dataset=dataset,
         files=files,
         digest=digest.hexdigest(),
         start=milliseconds(record.timing["started_at"]),
         end=milliseconds(record.timing["ended_at"]),
         epochs=read_csv_rows(files[1]),
         layers=read_csv_rows(files[2]),
-        summary={
-            prefix + key: _clip(value)
-            for prefix, section in sections.items()
-            for key, value in section.items()
-            if isinstance(value, int | float)
-        },
+        summary=summary_metrics(record),
     )
+
+
+def _ending(record: Record) -> dict[str, str]:
+    return {"status": record.status} | ({"reason": record.reason} if record.reason else {})
+
+
+def _description(record: Record, experiments: Sequence[Experiment]) -> str:
+    """What MLflow shows above a run, in Markdown."""
+    titles = "; ".join(f"{e.title} (`{e.name}`, {e.group})" for e in experiments) or f"`{record.experiment}`"
+    summary, data = record.summary, record.data
+    lines = [
+        titles,
+        "",
+        f"Scale `{record.scale}`, seed {record.seed}, {summary['epochs_run']} epochs on {data['name']}.",
+    ]
+    if record.status == "completed" and isinstance(summary.get("final_test_accuracy"), float):
+        best = summary.get("best_test_accuracy")
+        chosen = f"; the best of all epochs, chosen on the test set, {best:.2%}" if isinstance(best, float) else ""
+        lines.append(f"Test accuracy at the last epoch {summary['final_test_accuracy']:.2%}{chosen}.")
+    elif record.reason:
+        lines.append(f"Diverged: {record.reason}.")
+    if summary.get("source_run"):
+        lines.append(f"Quantised after training from the weights of `{summary['source_run']}`.")
+    lines += ["", f"A mirror of `{_home(record)}` in the folder of the records; run key `{record.key}`."]
+    return "\n".join(lines)
+
+
+def _home(record: Record) -> str:
+    return f"{record.scale}/{record.experiment}/seed{record.seed}-{record.spec_hash}/{RECORD_NAME}"
+
+
+def _dataset(data: Mapping[str, Any]) -> Dataset | None:
+    if "fingerprint" not in data:
+        return None
+    source = {key: data[key] for key in ("name", "fingerprint")}
+    counts = {key: value for key, value in data.items() if key not in source}
+    return Dataset(
+        data["name"], str(data["fingerprint"])[:MAX_DATASET_DIGEST], json.dumps(source),
+        json.dumps({"num_rows": data.get("train_images"), **counts}),
+    )  # fmt: skip
 
 
 def _flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -173,16 +240,10 @@ def _flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield prefix + key, text[:MAX_PARAM_LENGTH]
 
 
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
 def milliseconds(moment: str) -> int:
     """An ISO 8601 time of a record as MLflow wants it: milliseconds since 1970."""
     return round(1000 * datetime.fromisoformat(moment).timestamp())
-
-
-def _number(value: Any) -> float | None:
-    """A cell's number, from a CSV or straight from the trainer; ``None`` where it is empty."""
-    return None if value is None or value == "" else _clip(float(value))
-
-
-def _clip(value: float) -> float:
-    """MLflow stores NaN, but no infinity: it makes them the largest float, so do it before comparing."""
-    return max(-sys.float_info.max, min(sys.float_info.max, float(value))) if value == value else float(value)

@@ -4,19 +4,22 @@ Only the explicit ``MlflowClient`` is used. The fluent interface keeps global st
 FINISHED when its process is interrupted, and collects git state and system metrics on its own.
 """
 
+import getpass
 import logging
 import os
 import re
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import zip_longest
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import ReproError
-from repro.tracking.content import KEY_TAG, Identity, Point
+from repro.tracking.content import DIGEST_TAG, KEY_TAG, Dataset, Identity
+from repro.tracking.database import TrackingError, prepare
+from repro.tracking.metrics import SYSTEM, Point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
 DEFAULT_URI = "sqlite:///mlflow.db"
 ARTIFACTS_FOLDER = "mlartifacts"
 LOCK_SECONDS = 300
-# MLflow's limits for one request.
-METRICS_PER_BATCH = 1000
+# MLflow's limits for one request, which all three kinds share a limit of 1000 in.
+METRICS_PER_BATCH = 800
 TEXTS_PER_BATCH = 100
+
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # else the page opens on LLM usage
 
 _SQLITE = "sqlite:///"
 _UNREACHABLE = ("ConnectTimeout", "ConnectionError", "ReadTimeout")  # of requests
@@ -42,10 +47,6 @@ _ENVIRONMENT = {
 }
 
 
-class TrackingError(ReproError):
-    """MLflow could not be reached or written. The records are untouched, and a later sync catches up."""
-
-
 class Store:
     """Runs in one MLflow store, found by the identity of the run that they mirror.
 
@@ -57,12 +58,12 @@ class Store:
         """Wrap a client; ``artifacts`` is where new experiments keep theirs, ``None`` if the server decides."""
         self.client = client
         self._artifacts = artifacts
+        self._experiments: dict[str, str] = {}
 
-    def find(self, scale: str, key: str | None = None) -> dict[str, list["MlflowRun"]]:
-        """Runs of a scale by their key, or those of one key alone."""
+    def find(self, scale: str, where: str = "") -> dict[str, list["MlflowRun"]]:
+        """Runs of a scale by their key; ``where`` is a filter in MLflow's language."""
         found: dict[str, list[MlflowRun]] = defaultdict(list)
-        where = "" if key is None else f"tags.{KEY_TAG} = '{key}'"
-        experiment, token = self._experiment(scale), None
+        experiment, token = self.experiment(scale), None
         while True:
             page = self.client.search_runs([experiment], where, max_results=1000, page_token=token)
             for run in page:
@@ -71,13 +72,19 @@ class Store:
             if not token:
                 return found
 
-    def create(self, identity: Identity, start: int) -> "MlflowRun":
-        """Start a run at ``start`` (milliseconds since 1970), with its tags and parameters."""
-        run = self.client.create_run(
-            self._experiment(identity.scale), start_time=start, tags=dict(identity.tags), run_name=identity.name
+    def create(self, identity: Identity, start: int, tags: Mapping[str, str] | None = None) -> "MlflowRun":
+        """Start a run at ``start`` (milliseconds since 1970), with its tags; parameters are for ``log``."""
+        return self.client.create_run(
+            self.experiment(identity.scale),
+            start_time=start,
+            tags={**identity.tags, "mlflow.user": _user(), **(tags or {})},
+            run_name=identity.name,
         )
-        self.log(run, params=identity.params)
-        return run
+
+    def end(self, run: "MlflowRun", end: int, digest: str) -> None:
+        """Say that a run is complete; its digest comes last."""
+        self.client.set_terminated(run.info.run_id, "FINISHED", end)
+        self.client.set_tag(run.info.run_id, DIGEST_TAG, digest)
 
     def log(
         self,
@@ -89,18 +96,30 @@ class Store:
         """Log everything given in as few requests as the limits allow."""
         from mlflow.entities import Metric, Param, RunTag
 
-        run_id = run.info.run_id
-        for chunk in _chunks(points, METRICS_PER_BATCH):
-            self.client.log_batch(run_id, metrics=[Metric(p.key, p.value, p.timestamp, p.step) for p in chunk])
-        for texts in _chunks([Param(*item) for item in (params or {}).items()], TEXTS_PER_BATCH):
-            self.client.log_batch(run_id, params=texts)
-        for texts in _chunks([RunTag(*item) for item in (tags or {}).items()], TEXTS_PER_BATCH):
-            self.client.log_batch(run_id, tags=texts)
+        metrics = [Metric(p.key, p.value, p.timestamp, p.step) for p in points]
+        parts = zip_longest(
+            _chunks(metrics, METRICS_PER_BATCH),
+            _chunks([Param(*item) for item in (params or {}).items()], TEXTS_PER_BATCH),
+            _chunks([RunTag(*item) for item in (tags or {}).items()], TEXTS_PER_BATCH),
+            fillvalue=(),
+        )
+        for some_metrics, some_params, some_tags in parts:
+            self.client.log_batch(run.info.run_id, some_metrics, some_params, some_tags)
+
+    def log_dataset(self, run: "MlflowRun", dataset: Dataset) -> None:
+        """Name the data that a run was trained with."""
+        from mlflow.entities import Dataset as MlflowDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        named = MlflowDataset(dataset.name, dataset.digest, "repro", dataset.source, profile=dataset.profile)
+        self.client.log_inputs(run.info.run_id, [DatasetInput(named, [InputTag("mlflow.data.context", "training")])])
 
     def missing(self, run: "MlflowRun", expected: Sequence[Point]) -> list[Point] | None:
         """Those of ``expected`` that the run lacks; ``None`` if it holds a value twice, or any other."""
         wanted = {(point.key, point.step): point for point in expected}
         for key in run.data.metrics:
+            if key.startswith(SYSTEM):
+                continue
             for metric in self.client.get_metric_history(run.info.run_id, key):
                 point = wanted.pop((key, metric.step), None)
                 if point is None or repr(point.value) != repr(float(metric.value)):  # repr: NaN equals NaN
@@ -111,28 +130,46 @@ class Store:
         """Take a run out of sight (MLflow keeps it until ``mlflow gc``)."""
         self.client.delete_run(run.info.run_id)
 
-    def _experiment(self, scale: str) -> str:
+    def experiment(self, scale: str) -> str:
+        """The id of a scale's experiment, which is made where there is none."""
         from mlflow.exceptions import MlflowException
 
+        if scale in self._experiments:
+            return self._experiments[scale]
         name = f"repro-{scale}"
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            try:
-                return str(self.client.create_experiment(name, self._artifacts))
-            except MlflowException:  # another process, on a server that no lock guards, was faster
-                experiment = self.client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise
+            with suppress(MlflowException):  # another process, on a server that no lock guards, was faster
+                self.client.create_experiment(name, self._artifacts, tags={KIND_TAG: KIND})
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                raise TrackingError(f"the experiment {name} could not be made")
         if experiment.lifecycle_stage == "deleted":  # its name stays taken
             self.client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
+        if KIND_TAG not in experiment.tags:
+            self.client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
+        return self._experiments.setdefault(scale, str(experiment.experiment_id))
 
 
 def resolve_uri(uri: str | None = None) -> str:
     """``uri``, or ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` here; a path of SQLite becomes absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     return uri if path is None else _SQLITE + path.as_posix()
+
+
+def pages(uri: str, experiments: Mapping[str, str]) -> list[str]:
+    """Where to look: the command that serves a database's pages, if need be, and each scale's list of runs.
+
+    Args:
+        uri: A resolved address.
+        experiments: MLflow's id of each scale's experiment.
+    """
+    database = sqlite_path(uri)
+    server = _mask(uri).rstrip("/") if database is None else "http://127.0.0.1:5000"
+    # the address of an experiment alone opens a page on the use of language models
+    lists = [f"runs of scale {scale}: {server}/#/experiments/{number}/runs" for scale, number in experiments.items()]
+    return lists if database is None else [f"to look at them: mlflow ui --backend-store-uri {uri}", *lists]
 
 
 @contextmanager
@@ -149,20 +186,28 @@ def open_store(uri: str) -> Iterator[Store]:
     Raises:
         TrackingError: If anything fails in here or in the context.
     """
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     try:
         if path is not None:
-            _check_database(path)
-        with nullcontext() if path is None else _lock(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with nullcontext() if path is None else lock(path.with_name(f"{path.name}.lock")):
+            _configure()
             artifacts = None if path is None else (path.parent / ARTIFACTS_FOLDER).as_uri()
+            if path is not None and artifacts is not None:
+                prepare(path, artifacts)
             yield Store(_client(uri), artifacts)
     except ReproError:
         raise
     except Exception as error:  # mlflow lets through those of requests, SQLAlchemy, SQLite, the file system
-        raise TrackingError(
-            f"MLflow at {_mask(uri)} failed: {describe(error)}. The records are safe. Mend it, or choose another "
-            "store by MLFLOW_TRACKING_URI (unset: mlflow.db in this folder), then run: python -m repro track"
-        ) from error
+        raise failure(uri, error) from error
+
+
+def failure(uri: str, error: BaseException) -> TrackingError:
+    """What to say to the user of a failure of MLflow."""
+    return TrackingError(
+        f"MLflow at {_mask(uri)} failed: {describe(error)}. The records are safe. Mend it, or choose another "
+        "store by MLFLOW_TRACKING_URI (unset: mlflow.db in this folder), then run: python -m repro track"
+    )
 
 
 def describe(error: BaseException) -> str:
@@ -185,34 +230,42 @@ def _mask(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an address of SQLite; ``None`` for any other."""
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
-def _check_database(path: Path) -> None:
-    """Fail at once where the file cannot be opened or is no database: mlflow would try for 100 seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=60)) as connection:
-        connection.execute("PRAGMA schema_version")
-
-
-def _lock(path: Path) -> AbstractContextManager[Any]:
+def lock(file: Path) -> AbstractContextManager[Any]:
+    """A file that one process holds at a time; a killed one lets it go."""
     try:
         from filelock import FileLock
     except ImportError as error:
         raise _not_installed("filelock") from error
-    return FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
+    return FileLock(file, timeout=LOCK_SECONDS)
 
 
-def _client(uri: str) -> "MlflowClient":
-    for name, value in _ENVIRONMENT.items():  # before the import, which reads some of them
+def _configure() -> None:
+    """Before mlflow is imported, which reads some of the variables then."""
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        from mlflow import MlflowClient
+        import mlflow  # noqa: F401
     except ImportError as error:
         raise _not_installed("mlflow") from error
+
+
+def _client(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri=uri)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
 
 
 def _not_installed(package: str) -> TrackingError:

@@ -37,12 +37,12 @@ def test_tells_everything(results, client):
         "status": "completed", "data": "digits10", "run_key": planned_run(3).key,
     }  # fmt: skip
     assert wanted.items() <= run.data.tags.items()
-    assert run.data.metrics["final_test_accuracy"] == 2 / 3
-    assert run.data.metrics["size.packed_bytes"] == 1234
-    assert run.data.metrics["timing.wall_seconds"] == 290.5
-    assert run.data.metrics["levels.conv1"] == 15
-    assert "levels.fc" not in run.data.metrics  # no quantiser, no levels
-    assert not {"validation_loss", "validated_epoch", "epoch"} & run.data.metrics.keys()
+    assert run.data.metrics["summary/final_test_accuracy"] == 2 / 3
+    assert run.data.metrics["size/packed_bytes"] == 1234
+    assert run.data.metrics["timing/wall_seconds"] == 290.5
+    assert run.data.metrics["levels/conv1"] == 15
+    assert "levels/fc" not in run.data.metrics  # no quantiser, no levels
+    assert not {"validation/loss", "summary/validated_epoch", "optimizer/epoch"} & run.data.metrics.keys()
     artifacts = [file.path for file in client.list_artifacts(run.info.run_id)]
     assert sorted(artifacts) == ["epochs.csv", "layers.csv", "record.json"]
     copy = Path(client.download_artifacts(run.info.run_id, "record.json"))
@@ -81,7 +81,7 @@ def test_changed_csv_alone_is_noticed(results, client):
     file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")
     assert sync_records(results) == SyncResult(updated=1)
     (run,) = runs_of(client)
-    assert len(history(client, run, "train_loss")) == 3
+    assert len(history(client, run, "train/loss")) == 3
 
 
 def test_interrupted_sync_is_completed_in_place(results, client, monkeypatch):
@@ -129,8 +129,8 @@ def test_values_at_the_limits(results, client, monkeypatch):
     assert sync_records(results) == SyncResult(unchanged=1)
     (run,) = runs_of(client)
     assert sum(name.startswith("quantizer.") for name in run.data.params) == 252
-    assert len(history(client, run, "levels.conv1.399")) == 2
-    first, second = (value for _, value in history(client, run, "train_loss"))
+    assert len(history(client, run, "levels/conv1.399")) == 2
+    first, second = (value for _, value in history(client, run, "train/loss"))
     assert first > 1e308
     assert second != second
 

@@ -63,6 +63,16 @@ def save(results: Path, seed=0, epochs=None, layers=None, **changes) -> Path:
 
 
 def runs_of(client, name="repro-quick"):
+    """Runs of one seed each; see ``parents_of``."""
+    return [run for run in _all_runs(client, name) if "kind" not in run.data.tags]
+
+
+def parents_of(client, name="repro-quick"):
+    """Runs that hold the mean over seeds."""
+    return [run for run in _all_runs(client, name) if run.data.tags.get("kind") == "seeds"]
+
+
+def _all_runs(client, name):
     return client.search_runs([client.get_experiment_by_name(name).experiment_id])
 
 
@@ -72,8 +82,8 @@ def history(client, run, key):
 
 def is_exact(client, run, epochs=4):
     """Every point of the rows of the fixtures, and each once."""
-    for key in ("train_loss", "wall_seconds"):
-        assert history(client, run, key) == [(row["epoch"], row[key]) for row in epoch_rows(epochs)]
+    for key, column in (("train/loss", "train_loss"), ("time/wall_seconds", "wall_seconds")):
+        assert history(client, run, key) == [(row["epoch"], row[column]) for row in epoch_rows(epochs)]
     scales = [(row["epoch"], row["scale"]) for row in layer_rows(epochs) if row["layer"] == "conv1"]
-    assert history(client, run, "scale.conv1") == scales
+    assert history(client, run, "scale/conv1") == scales
     return True
