@@ -105,11 +105,11 @@ def _check_identity(record: Record) -> None:
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, dtype={name: float for name in columns if name != "layer"})
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    return frame[list(columns)].astype({name: float for name in columns if name != "layer"})
+    return frame if list(frame.columns) == list(columns) else frame[list(columns)]
 
 
 def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:

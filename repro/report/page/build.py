@@ -115,9 +115,9 @@ def make_report(evidence: Evidence) -> Report:
     records = Records(evidence)
     parts = contents(records.config)
     plots = [STATEMENTS, *(plot for part in parts for block in part.blocks for plot in block.plots)]
-    tables = {block.table.name: _table(block.table, block.table.views(records))
-              for part in parts for block in part.blocks if block.table}  # fmt: skip
-    with drawing(records, plots) as drawn:  # while the ledger is judged
+    with drawing(records, plots) as drawn:  # while the tables are made and the ledger is judged
+        tables = {block.table.name: _table(block.table, block.table.views(records))
+                  for part in parts for block in part.blocks if block.table}  # fmt: skip
         ledger = read_ledger(evidence)
         story = tell(records, ledger)
         drawings = drawn()
