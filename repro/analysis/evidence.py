@@ -223,11 +223,13 @@ def _runs_frame(config: Config, serving: Serving) -> pd.DataFrame:
 
 
 def _tables(serving: Serving, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    order = [*KEYS, "path", *columns]
-    frames: list[pd.DataFrame] = [getattr(run, name).assign(**keys, path=run.path) for keys, run in serving]
-    if not frames:
-        return pd.DataFrame(columns=order)
-    return pd.concat(frames, ignore_index=True)[order]
+    """The tables of a kind below one another, each row with the keys of its run: one step for all of them."""
+    if not serving:
+        return pd.DataFrame(columns=[*KEYS, "path", *columns])
+    frames: list[pd.DataFrame] = [getattr(run, name) for _, run in serving]
+    keys = pd.DataFrame([{**keys, "path": run.path} for keys, run in serving])
+    repeated = keys.loc[keys.index.repeat([len(frame) for frame in frames])].reset_index(drop=True)
+    return pd.concat([repeated, pd.concat(frames, ignore_index=True)], axis=1)
 
 
 def _planned_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:

@@ -110,16 +110,16 @@ def _check_identity(record: Record) -> None:
 
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = pd.read_csv(io.BytesIO(read_limited(path, MOST_BYTES)))
+    types = {name: float for name in columns if name != "layer"}
+    frame = pd.read_csv(io.BytesIO(read_limited(path, MOST_BYTES)), dtype=types)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    frame = frame[list(columns)].astype({name: float for name in columns if name != "layer"})
     if not frame["epoch"].between(1, MOST_WHOLE).all():
         raise ValueError(f"{path.name} has an epoch that is none")
     if "layer" in columns and not all(map(text, frame["layer"])):
         raise ValueError(f"{path.name} has a layer without a name")
-    return frame
+    return frame if list(frame.columns) == list(columns) else frame[list(columns)]
 
 
 def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:

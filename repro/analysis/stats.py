@@ -52,6 +52,8 @@ def estimate(values: Sequence[float] | pd.Series, trials: float | None = None) -
 
 def paired_values(values: pd.Series, reference: pd.Series) -> pd.Series:
     """``values - reference`` for each seed that both have, indexed by seed."""
+    if values.index.equals(reference.index):
+        return values - reference
     common = values.index.intersection(reference.index)
     differences: pd.Series = values.loc[common] - reference.loc[common]
     return differences

@@ -50,11 +50,12 @@ class Arms:
 
 
 def arm_name(config: Config, scale: str, experiment: str) -> str:
-    """How an arm is called: its experiment, but never FP32 where an unquantised run computes in bfloat16."""
+    """The title of an arm's experiment, but never FP32 where an unquantised run computes in bfloat16."""
     known = config.experiments.get(experiment)
-    if known is None or not in_bf16(config, scale) or not is_unquantised(config, experiment):
+    if known is None:
         return experiment
-    return known.title.replace("FP32", "unquantised (bf16)")
+    rename = in_bf16(config, scale) and is_unquantised(config, experiment)
+    return f"“{known.title.replace('FP32', 'unquantised (bf16)') if rename else known.title}”"
 
 
 def is_unquantised(config: Config, experiment: str) -> bool:

@@ -29,7 +29,7 @@ class Runs:
     def __init__(self, evidence: Evidence) -> None:
         """Index nothing yet: without records there is nothing to do."""
         self.evidence = evidence
-        self._pools: dict[str, pd.DataFrame] = {}
+        self._spreads: dict[str, Spread | None] = {}
 
     @cached_property
     def _epochs(self) -> dict[Hashable, pd.DataFrame]:
@@ -81,19 +81,20 @@ class Runs:
         parts: list[Spread | None] = []
         for kind, coefficients in kinds.items():
             paired = len(coefficients) > 1 and sum(coefficients) == 0
-            figures = self._pool(query, scale, kind, device)
-            one = paired_spread(figures) if paired else pooled_spread(figures)
+            one = self._pooled(query, scale, kind, device, paired)
             parts.append(one.times(sum(c * c for c in coefficients) ** 0.5) if one else None)
         return independent_sum(parts)
 
+    def _pooled(self, query: Call, scale: str, kind: tuple[str, int], device: str, paired: bool) -> Spread | None:
+        """The spread of one kind of runs, computed once for all claims that ask for it."""
+        key = json.dumps([query.name, query.arguments, scale, kind, device, paired], sort_keys=True, default=list)
+        if key not in self._spreads:
+            figures = self._pool(query, scale, kind, device)
+            self._spreads[key] = paired_spread(figures) if paired else pooled_spread(figures)
+        return self._spreads[key]
+
     def _pool(self, query: Call, scale: str, kind: tuple[str, int], device: str) -> pd.DataFrame:
         """One row a seed, one column a trajectory: of its experiments, the first with the most seeds."""
-        key = json.dumps([query.name, query.arguments, scale, kind, device], sort_keys=True, default=list)
-        if key not in self._pools:
-            self._pools[key] = self._make_pool(query, scale, kind, device)
-        return self._pools[key]
-
-    def _make_pool(self, query: Call, scale: str, kind: tuple[str, int], device: str) -> pd.DataFrame:
         chosen: dict[str, pd.Series] = {}
         for known_scale, experiment in self._views:
             views = {

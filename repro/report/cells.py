@@ -82,7 +82,7 @@ class Cell:
         """The same cell with data, seeds, epochs and outcome of the runs behind it; rows of ``Evidence.select``."""
         if runs.empty:
             return replace(self, status=NOT_RUN)
-        diverged = int((runs["status"] == DIVERGED).sum())
+        diverged = list(runs["status"]).count(DIVERGED)
         return replace(
             self, status=DIVERGED if diverged else COMPLETED, diverged=diverged, n=len(runs),
             data=" ".join(dict.fromkeys(runs["data"])), seeds=tuple(int(seed) for seed in runs.index),
@@ -145,7 +145,7 @@ def our_difference(view: View, experiment: str | None, reference: str | None, me
         return about
     runs, base = view.runs(experiment), view.runs(reference)
     first, second = (base, runs) if unit == "gap" else (runs, base)
-    common = runs.loc[runs.index.intersection(base.index)]
+    common = runs if runs.index.equals(base.index) else runs.loc[runs.index.intersection(base.index)]
     return about.of(common).at(paired_difference(first[measure], second[measure])) if len(common) else about.of(common)
 
 

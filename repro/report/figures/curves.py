@@ -62,7 +62,7 @@ def _ours(view: View, experiment: str, series: str) -> pd.DataFrame:
 def _draw(view: View, dataset: str, measures: tuple[str, ...]) -> Drawing:
     frame = curves(view, dataset)
     names = [name for name in LOOKS if name in set(frame["series"])]
-    handles = [Line2D([], [], label=_label(frame, name), **LOOKS[name]) for name in names]
+    handles = [Line2D([], [], label=_label(frame, name), **_look(frame, name)) for name in names]
     beside = LOG in names
     handles += [PAPER_MARK.handle] if beside else []
     heights = [(PANELS[name][1], 0.09, 1) for name in measures[:-1]] + [(PANELS[measures[-1]][1], 0.42, 1)]
@@ -89,19 +89,24 @@ def _label(frame: pd.DataFrame, name: str) -> str:
     return f"{name}{count} ({rows['epochs'].max():.0f} epochs)"
 
 
+def _look(frame: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Keywords of a series' line, the same in the panels and in the legend."""
+    few = frame.loc[frame["series"] == name, "epochs"].max() <= MARKED_UP_TO
+    marks: dict[str, Any] = {"marker": "o", "markersize": 3, "markeredgewidth": 0} if few else {}
+    return {**LOOKS[name], "linewidth": 1.2, **marks}
+
+
 def _lines(ax: Axes, frame: pd.DataFrame, measure: str, names: list[str]) -> None:
     """The mean over seeds, and a band from the lowest to the highest."""
     for name in names:
         rows = frame[(frame["series"] == name) & frame[measure].notna()]
         if rows.empty:
             continue
-        few = rows["epochs"].max() <= MARKED_UP_TO
-        marks: dict[str, Any] = {"marker": "o", "markersize": 3, "markeredgewidth": 0} if few else {}
         seeds = rows.groupby("x")[measure].agg(["min", "mean", "max"])
         if rows["seed"].nunique() > 1:
             ax.fill_between(seeds.index, seeds["min"], seeds["max"], color=LOOKS[name]["color"], alpha=0.2, linewidth=0)
         line = seeds.reset_index()
-        sns.lineplot(line, x="x", y="mean", ax=ax, estimator=None, legend=False, linewidth=1.2, **LOOKS[name], **marks)
+        sns.lineplot(line, x="x", y="mean", ax=ax, estimator=None, legend=False, **_look(frame, name))
 
 
 def _paper_mark(ax: Axes, dataset: str, shared: bool) -> None:

@@ -17,6 +17,7 @@ from repro.config import Config
 from repro.records import atomic_write
 from repro.report import text, vocabulary
 from repro.report.figures import STATEMENTS, Plot, inline_svg, to_bytes
+from repro.report.figures.sketches import Course, courses
 from repro.report.page.contents import Block, Part, contents
 from repro.report.page.ledger import Ledger, read_ledger
 from repro.report.page.story import QUESTION, Story, tell
@@ -83,6 +84,7 @@ class Report:
     parts: list[tuple[Part, list[BlockView]]]
     digits: Shown | None
     lists: list[ListView]
+    courses: list[Course]
     drawings: "dict[str, list[Drawn]]"
 
 
@@ -115,9 +117,9 @@ def make_report(evidence: Evidence) -> Report:
     records = Records(evidence)
     parts = contents(records.config)
     plots = [STATEMENTS, *(plot for part in parts for block in part.blocks for plot in block.plots)]
-    tables = {block.table.name: _table(block.table, block.table.views(records))
-              for part in parts for block in part.blocks if block.table}  # fmt: skip
-    with drawing(records, plots) as drawn:  # while the ledger is judged
+    with drawing(records, plots) as drawn:  # while the tables are made and the ledger is judged
+        tables = {block.table.name: _table(block.table, block.table.views(records))
+                  for part in parts for block in part.blocks if block.table}  # fmt: skip
         ledger = read_ledger(evidence)
         story = tell(records, ledger)
         drawings = drawn()
@@ -131,6 +133,7 @@ def make_report(evidence: Evidence) -> Report:
         parts=[(part, [_block(block, tables, figures) for block in part.blocks]) for part in parts],
         digits=_digits(records),
         lists=[ListView(each, frame := each.frame(evidence), each.show(frame)) for each in LISTINGS],
+        courses=courses(records),
         drawings=drawings,
     )
 

@@ -99,6 +99,11 @@ class Ledger:
         }
 
     @property
+    def largest(self) -> int:
+        """Claims of the section that has most: the width of a whole bar."""
+        return max(sum(counts.values()) for counts in self.sections.values())
+
+    @property
     def settled(self) -> int:
         """Claims that the log, arithmetic or the paper itself contradict, whatever is trained."""
         return sum(count for verdict, count in self.counts.items() if verdict.startswith(SETTLED))
