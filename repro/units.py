@@ -40,4 +40,7 @@ UNITS: Mapping[str, tuple[float, int]] = {
     "of 6 equal": (1, 0),
     "text": (1, 0),
 }
+# Figures that come in steps: a mean over the paper's eight weight layers moves by an eighth of a level. Two seeds with
+# one figure say that they differ by less than a step, not that no seed ever does.
+STEPS: Mapping[str, float] = {"mean levels": 1 / 8}
 WHOLE = ("epoch", "rank", "levels", "×")  # shown without decimals where the figure has none

@@ -45,6 +45,15 @@ class Spread:
         """The spread of ``factor`` times the figure."""
         return Spread(abs(factor) * self.deviation, self.degrees, self.source)
 
+    def in_steps(self, step: float) -> "Spread":
+        """At least the standard deviation of a uniform error of one ``step``, ``step / sqrt(12)``.
+
+        Equal figures of a few seeds would else have an interval of no width, which refutes whatever it does not hold.
+        """
+        if math.isinf(self.degrees):
+            return self
+        return Spread(max(self.deviation, step / math.sqrt(12)), self.degrees, self.source)
+
 
 NO_SPREAD = Spread(0.0, math.inf, "no seed changes it")
 

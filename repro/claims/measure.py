@@ -14,7 +14,7 @@ from repro.claims.runs import Runs, ask
 from repro.config import Config
 from repro.paper import authors_log
 from repro.records import DIVERGED
-from repro.units import UNITS
+from repro.units import STEPS, UNITS
 
 OWN_SEEDS = 3  # from so many on a figure needs no other experiment's spread
 
@@ -91,7 +91,7 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
         spread = runs.spread(claim.query, scale, arms, claim.device)
     return Measurement(
         values=tuple(float(value) * factor for value in values),
-        spread=_in_unit(spread or own_spread(values), factor),
+        spread=_in_unit(spread or own_spread(values), claim.unit),
         error=_binomial_error(claim, firsts) * factor,
         scale=scale,
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
@@ -100,8 +100,8 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
     )
 
 
-def _in_unit(spread: Spread | None, factor: float) -> Spread | None:
-    return spread.times(factor) if spread else None
+def _in_unit(spread: Spread | None, unit: str) -> Spread | None:
+    return spread.times(UNITS[unit][0]).in_steps(STEPS.get(unit, 0.0)) if spread else None
 
 
 def _sides(claim: Claim, runs: Runs, scale: str, reading: Arms) -> list[dict[int, RunView]]:

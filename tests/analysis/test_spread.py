@@ -96,3 +96,15 @@ def test_independent_parts_add_their_variances():
     total = independent_sum([Spread(3.0, 5, "own"), Spread(4.0, 2, "own")])
     assert (total.deviation, total.degrees) == (5.0, 2)
     assert independent_sum([Spread(3.0, 5, "own"), None]) is None
+
+
+def test_equal_figures_that_come_in_steps_have_an_interval() -> None:
+    """Two seeds with 14.625 mean levels each do not show that no seed ever has 14.75."""
+    spread = own_spread(pd.Series([14.625, 14.625]))
+    assert spread is not None
+    assert spread.half_width(2) == 0
+    wide = spread.in_steps(1 / 8)
+    assert wide.deviation == pytest.approx(0.125 / math.sqrt(12))
+    assert wide.half_width(2) == pytest.approx(stats.t.ppf(0.95, 1) * wide.deviation / math.sqrt(2))
+    assert own_spread(pd.Series([1.0, 3.0])).in_steps(1 / 8).deviation == pytest.approx(math.sqrt(2))
+    assert NO_SPREAD.in_steps(1 / 8) == NO_SPREAD
