@@ -1,5 +1,6 @@
 """What a record's fields may hold: a file from elsewhere may say anything, and everything reads records."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -47,6 +48,11 @@ def odd_text(value: Any) -> str | None:
             return one
         waiting += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
     return None
+
+
+def name(value: Any) -> bool:
+    """A text of letters, digits and a few signs, which mean nothing to Markdown either."""
+    return isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,60}", value) is not None
 
 
 def flag(value: Any) -> bool:
@@ -104,7 +110,7 @@ FIELDS: Mapping[str, Mapping[str, Test]] = {
         "zero_rate_epoch": optional(SIZE), "source_run": text,
     },
     "data": {
-        "name": text, "fingerprint": text, "classes": SIZE, "image_shape": many(SIZE), "train_images": SIZE,
+        "name": name, "fingerprint": text, "classes": SIZE, "image_shape": many(SIZE), "train_images": SIZE,
         "validation_images": whole(0), "test_images": SIZE,
     },
     "size": {"fp32_bytes": SIZE, "paper_bytes": SIZE, "packed_bytes": SIZE},
@@ -143,9 +149,9 @@ def check_record(raw: Mapping[str, Any]) -> None:
 
 
 def _check(path: str, value: Mapping[str, Any], tests: Mapping[str, Test], required: Sequence[str]) -> None:
-    for name in required:
-        if name not in value:
-            raise FieldError(f"lacks {path}{name}")
-    for name, test in tests.items():
-        if name in value and not test(value[name]):
-            raise FieldError(f"its {path}{name} cannot be {shown(value[name])}")
+    for field in required:
+        if field not in value:
+            raise FieldError(f"lacks {path}{field}")
+    for field, test in tests.items():
+        if field in value and not test(value[field]):
+            raise FieldError(f"its {path}{field} cannot be {shown(value[field])}")
