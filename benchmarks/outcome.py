@@ -7,6 +7,7 @@ from typing import Any
 
 from repro.records import EPOCHS_NAME, LAYERS_NAME, read_csv_rows
 from repro.records.check import check_record
+from repro.text import printable
 from repro.train.files import tensors_digest
 from repro.train.kept import load_weights
 
@@ -69,7 +70,10 @@ def _digest(path: Path) -> str:
 
 
 def _mlflow_differences(whole: Path, other: Path) -> list[str]:
-    first, second = _mlflow_runs(whole), _mlflow_runs(other)
+    try:
+        first, second = _mlflow_runs(whole), _mlflow_runs(other)
+    except Exception as error:  # SQLAlchemy's, MLflow's and Alembic's share no narrower base
+        return [f"MLflow's database cannot be read ({printable(error, 120)})"]
     found = [f"MLflow has {len(runs)} runs of {key}" for key, runs in sorted(second.items()) if len(runs) != 1]
     found += [f"MLflow lacks {key}" for key in sorted(first.keys() - second.keys())]
     found += [f"MLflow has {key}, too" for key in sorted(second.keys() - first.keys())]

@@ -155,7 +155,8 @@ def _recorded_rates(results: Path) -> dict[str, float]:
             continue  # the report lists unreadable records
         if "source_run" in record.summary:
             continue  # PTQ: no epoch to take the time of
-        if record.environment.get("device") == "cpu" and record.environment.get("processor") == here:
+        whole = record.summary["epochs_run"] and "train_images" in record.data and "wall_seconds" in record.timing
+        if whole and record.environment.get("device") == "cpu" and record.environment.get("processor") == here:
             key = _setting(record.spec, record.environment.get("torch_threads"))
             rates.setdefault(key, []).append(_seconds_per_image(record))
     return {key: sorted(values)[len(values) // 2] for key, values in rates.items()}

@@ -2,7 +2,8 @@
 
 Every workflow of this suite notes itself in a file, and holds the kernel's lock on it for as long as it lives. So the
 next one knows whether any other works in the folder. Where none does, the locks that a killed one left are removed,
-and with them what its processes left; where it cannot be known (a folder that another machine uses too), they stay.
+and with them what its processes left, and records that it took away are put back. Where it cannot be known (a folder
+that another machine uses too), all stays as it is.
 """
 
 import atexit
@@ -14,10 +15,13 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from repro.config import Plan
+from repro.config import Plan, Run
+from repro.errors import ReproError
 from repro.forking import workflow_command as workflow_command  # for the Snakefile, which has few lines
 from repro.leftovers import find_leftovers
+from repro.records import restore_record
 from repro.records.files import MACHINE
+from repro.status import is_locked
 from repro.text import harmless
 
 FOLDER = Path(".snakemake")
@@ -78,9 +82,23 @@ def _begin(plan: Plan, results: Path) -> None:
                 path.unlink(missing_ok=True)
         for leftover in find_leftovers([plan], results):
             leftover.remove()
+        for run in plan:
+            _restore(run, results)
     for path, _ in dead:  # last: they say that there may be locks
         path.unlink(missing_ok=True)
     _hold()
+
+
+def _restore(run: Run, results: Path) -> None:
+    """Put back the record of a run that had finished: Snakemake deletes the output of a job that was killed."""
+    directory = run.directory(results)
+    if run.record_path(results).exists() or not directory.exists() or is_locked(directory):
+        return
+    try:
+        if restore_record(directory):
+            _say(f"{run.record_path(results)}: restored, the run had finished")
+    except ReproError as error:  # the trainer says it too, where the run is asked for
+        _say(str(error))
 
 
 def _hold() -> None:
@@ -98,6 +116,7 @@ def _hold() -> None:
     def end() -> None:
         if os.getpid() == process:
             path.unlink(missing_ok=True)
+            path.with_name(f"repro-{process}.socket").unlink(missing_ok=True)  # of the server, if that was killed
 
     atexit.register(end)
 

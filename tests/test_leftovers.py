@@ -173,3 +173,15 @@ def test_who_holds_a_lock_is_known(tmp_path: Path) -> None:
     with FileLock(path):
         assert holder(path) in (os.getpid(), None)
     assert holder(path) is None
+
+
+def test_a_record_that_a_killed_workflow_took_away_is_put_back(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = plan.run("main_cifar10", 0)
+    train_run(run, Settings(results=Path("results")))
+    content = run.record_path().read_bytes()
+    run.record_path().unlink()
+    begin_workflow(plan, is_main=True)
+    assert run.record_path().read_bytes() == content

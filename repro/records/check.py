@@ -1,5 +1,6 @@
 """What a record's fields may hold: a file from elsewhere may say anything, and everything reads records."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +10,7 @@ from repro.text import shown
 
 MOST_WHOLE = 2**53  # whole numbers beyond are no longer told apart in floating point
 MOST_NUMBER = 1e39  # a diverging run's loss may come near the largest FP32 number, and none beyond it
-MOST_CHARACTERS = 2_000
+MOST_CHARACTERS = 10_000
 COMPLETED, DIVERGED = "completed", "diverged"
 
 Test = Callable[[Any], bool]
@@ -49,6 +50,11 @@ def odd_text(value: Any) -> str | None:
     return None
 
 
+def name(value: Any) -> bool:
+    """A text of letters, digits and a few signs, which mean nothing to Markdown either."""
+    return isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,60}", value) is not None
+
+
 def flag(value: Any) -> bool:
     """True or false."""
     return isinstance(value, bool)
@@ -72,25 +78,17 @@ def many(test: Test) -> Test:
     return lambda value: isinstance(value, list) and all(map(test, value))
 
 
-def anything(value: Any) -> bool:
-    """What a field that is not known may hold: newer versions of the suite add some, which nothing here reads."""
-    return True
-
-
 def _histogram(value: Any) -> bool:
     if not isinstance(value, dict) or not {"edges", "counts"} <= value.keys():
         return False
-    edges, counts = value["edges"], value["counts"]
-    if not many(number())(edges) or not many(whole(0))(counts):
-        return False
-    return len(edges) == len(counts) + 1 or not edges + counts
+    return many(number())(value["edges"]) and many(whole(0))(value["counts"])
 
 
 def _shared(value: Any) -> bool:
     return isinstance(value, dict) and text(value.get("from")) and number(0)(value.get("wall_seconds"))
 
 
-SHARE, SECONDS, SIZE = number(0, 1), number(0), whole(1)
+SHARE, SIZE = number(0, 1), whole(1)
 TOP: Mapping[str, Test] = {
     "experiment": text, "group": text, "scale": text, "seed": whole(0), "spec_hash": text, "core_version": whole(0),
     "status": lambda value: value in (COMPLETED, DIVERGED), "reason": text,
@@ -98,39 +96,34 @@ TOP: Mapping[str, Test] = {
 LAYER: Mapping[str, Test] = {
     "name": text, "max_abs_weight": optional(number(0)), "histogram": _histogram,
 }  # fmt: skip
-# Fields that everything relies on, and what others may hold where they are there.
-REQUIRED: Mapping[str, Mapping[str, Test]] = {
+# What fields may hold where they are there; who needs one that is not says so.
+FIELDS: Mapping[str, Mapping[str, Test]] = {
     "summary": {
-        "epochs_run": SIZE, "parameters": SIZE, "final_test_accuracy": SHARE, "best_test_accuracy": SHARE,
-        "best_test_epoch": SIZE,
+        "epochs_run": whole(0), "parameters": SIZE, "quantized_weights": whole(0),
+        "final_train_loss": optional(number()), "final_train_accuracy": optional(SHARE),
+        "final_test_loss": optional(number()), "final_test_accuracy": SHARE,
+        "best_test_accuracy": SHARE, "best_test_epoch": SIZE,
+        "validated_test_accuracy": optional(SHARE), "validated_epoch": optional(SIZE),
+        "zero_rate_epoch": optional(SIZE), "source_run": text,
     },
     "data": {
-        "name": text, "fingerprint": text, "classes": SIZE, "train_images": SIZE, "validation_images": whole(0),
-        "test_images": SIZE,
+        "name": name, "fingerprint": text, "classes": SIZE, "image_shape": many(SIZE), "train_images": SIZE,
+        "validation_images": whole(0), "test_images": SIZE,
     },
     "size": {"fp32_bytes": SIZE, "paper_bytes": SIZE, "packed_bytes": SIZE},
     "compute": {"forward_flops_per_image": number(0), "step_flops_per_image": number(0)},
     "timing": {
-        "started_at": moment, "ended_at": moment, "wall_seconds": SECONDS,
+        "started_at": moment, "ended_at": moment, "wall_seconds": number(0),
         "train_images_per_second": optional(number(0)),
     },
     "environment": {
-        "device": text, "device_name": optional(text), "git_commit": optional(text), "git_dirty": optional(flag),
+        "device": text, "device_name": optional(text), "processor": optional(text), "architecture": optional(text),
+        "git_commit": optional(text), "git_dirty": optional(flag), "torch_threads": optional(SIZE),
+        "trained_on": many(text), "shared": optional(_shared),
     },
 }  # fmt: skip
-KNOWN: Mapping[str, Mapping[str, Test]] = {
-    "summary": {
-        "final_train_loss": optional(number()), "final_test_loss": optional(number()),
-        "quantized_weights": whole(0), "final_train_accuracy": optional(SHARE),
-        "validated_test_accuracy": optional(SHARE), "validated_epoch": optional(SIZE),
-        "zero_rate_epoch": optional(SIZE), "source_run": text,
-    },
-    "data": {"image_shape": many(SIZE)},
-    "environment": {
-        "torch_threads": optional(SIZE), "trained_on": many(text), "shared": optional(_shared),
-        "processor": optional(text), "architecture": optional(text),
-    },
-}  # fmt: skip
+# Those that commands besides the report rely on.
+REQUIRED = {"summary": ("epochs_run", "final_test_accuracy")}
 
 
 def check_record(raw: Mapping[str, Any]) -> None:
@@ -139,26 +132,23 @@ def check_record(raw: Mapping[str, Any]) -> None:
     Raises:
         FieldError: For the first that is missing or wrong.
     """
-    _check("", raw, TOP, {}, closed=True)
-    for section, required in REQUIRED.items():
+    _check("", raw, TOP, tuple(TOP))
+    for section, tests in FIELDS.items():
         value = raw[section]
         if not isinstance(value, dict):
             raise FieldError(f"{section} is not a mapping")
-        _check(f"{section}.", value, required, KNOWN.get(section, {}))
+        _check(f"{section}.", value, tests, REQUIRED.get(section, ()))
     layers = raw.get("layers", [])  # a file with weights keeps the record without them
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         raise FieldError("layers is not a list of mappings")
     for place, layer in enumerate(layers):
-        _check(f"layers[{place}].", layer, LAYER, {}, closed=True)
+        _check(f"layers[{place}].", layer, LAYER, ())
 
 
-def _check(
-    path: str, value: Mapping[str, Any], required: Mapping[str, Test], known: Mapping[str, Test], closed: bool = False
-) -> None:
-    missing: Sequence[str] = [name for name in required if name not in value]
-    if missing:
-        raise FieldError(f"lacks {path}{missing[0]}")
-    tests = {**known, **required}
-    for name in tests if closed else value:
-        if not text(name) or not tests.get(name, anything)(value[name]):
-            raise FieldError(f"its {path}{name} cannot be {shown(value[name])}" if text(name) else f"a name in {path}")
+def _check(path: str, value: Mapping[str, Any], tests: Mapping[str, Test], required: Sequence[str]) -> None:
+    for field in required:
+        if field not in value:
+            raise FieldError(f"lacks {path}{field}")
+    for field, test in tests.items():
+        if field in value and not test(value[field]):
+            raise FieldError(f"its {path}{field} cannot be {shown(value[field])}")

@@ -146,6 +146,7 @@ DAMAGES: dict[str, Callable[[dict], object]] = {
     "text for a number": lambda raw: raw["summary"].update(epochs_run="two"),
     "zero bytes": lambda raw: raw["size"].update(paper_bytes=0),
     "a time of no calendar": lambda raw: raw["timing"].update(started_at="2026-15-01T00:00:00+00:00"),
+    "a name that is HTML": lambda raw: raw["data"].update(name="<script>alert(2)</script>"),
     "an accuracy of 3": lambda raw: raw["summary"].update(best_test_accuracy=3),
     "no mapping": lambda raw: raw.update(data=[]),
     "an escape": lambda raw: raw["environment"].update(device_name="\x1b]0;owned\x07"),

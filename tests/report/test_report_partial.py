@@ -116,7 +116,7 @@ def test_text_of_a_record_breaks_neither_markdown_nor_latex(factory, tmp_path):
     folder = factory.write("mobile_cifar10", status="diverged")
     path = folder / "record.json"
     record = json.loads(path.read_text()) | {"reason": "a 50 % of $x_1$ #3"}
-    record["environment"] |= {"processor": "a | b\n<img src=x>"}
+    record["environment"] |= {"processor": "a | b <img src=x>"}
     path.write_text(json.dumps(record))
     report = build_report(factory.config, factory.results, tmp_path / "report").parent
     assert r"a \| b &lt;img src=x>" in (report / "report.md").read_text()
