@@ -91,7 +91,8 @@ def adaround(model: nn.Module, images: Tensor | None, bit_width: int, iterations
 
         def error() -> Tensor:
             difference = (rounding(weight) - weight).flatten(1)
-            return ((difference @ hessian) * difference).sum()
+            squared: Tensor = ((difference @ hessian) * difference).sum()
+            return squared
 
         learn_roundings([rounding], error, iterations)
         rounding.harden(layer)
@@ -121,5 +122,5 @@ def learn_roundings(roundings: Sequence[SoftRounding], error: Callable[[], Tenso
             for rounding in roundings:
                 loss = loss + rounding.regulariser(iteration / iterations)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

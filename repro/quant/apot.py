@@ -83,7 +83,7 @@ class ApotQuantizer(WeightQuantizer):
     def rank(self, values: Tensor, clip: Tensor) -> Tensor:
         """Signed rank of the level nearest to ``values / clip``, int8."""
         ratio = values / clip
-        rank = torch.bucketize(ratio.abs(), self.boundaries, out_int32=True)
+        rank = torch.bucketize(ratio.abs().contiguous(), self.boundaries, out_int32=True)
         return (rank * ratio.sign()).to(torch.int8)
 
     def dequantize(self, codes: Tensor, scale: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class Record:
         reason: Why it counts as diverged; empty otherwise.
         summary: Final, best-on-test and validation-selected figures, parameter counts.
         data: Name, fingerprint, class count and image counts of the data.
-        layers: One entry a weight layer: name, shape, levels, scale, histogram of the weights.
+        layers: One entry a weight layer: name, shape, levels, scale, entropy, condition, histogram of the weights.
         size: Bytes of the model as FP32, by the paper's count, and really packed.
         compute: FLOPs of a forward pass and of a training step, an image.
         timing: Start, end, training seconds over all resumptions, images/s.

@@ -60,7 +60,7 @@ def foem_by_hand(rows: Tensor, scale: Tensor, hessian: Tensor, quant_max: int, b
 
 @pytest.mark.parametrize("beta", [0.0, 0.2, 0.7])
 def test_foem_is_the_first_order_optimum_column_by_column(beta: float) -> None:
-    net, images = one_layer(12, 5)
+    net, images = one_layer(24, 20)
     weight, hessian = net[0].weight.detach(), input_hessian(net[0], images)
     scale = weight.abs().amax(1) / 3
     codes = round_with_feedback(weight, scale, hessian, 3, beta)

@@ -33,7 +33,8 @@ def test_what_is_quantised_its_bits_and_its_gap(factory):
     assert {table[row]["kind"] for row in ("FP32, same training", "4-bit, CIFAR-10", "PTQ, 4-bit, GPTQ")} == {
         "nothing", "weights", "after training",
     }  # fmt: skip
-    assert table["W4A4, absmax of each batch"]["kind"] == "weights and inputs"
+    for row in ("W4A4, absmax of each batch", "8-bit QAT, weights and activations"):
+        assert table[row]["kind"] == "weights and inputs"
     assert table["4-bit, CIFAR-10"]["packed_bits"] == f"{8 * 1651680 / 3251018:.2f}"
     assert table["FP32, same training"]["packed_bits"] == f"{8 * 13018820 / 3251018:.2f}"
     assert table["4-bit, CIFAR-10"][f"gap {LAST}"].startswith("2.00")

@@ -1,4 +1,4 @@
-"""Every experiment of the groups ``baselines``, ``formats`` and ``quantizers`` through the real trainer, and what it leaves behind."""
+"""Every experiment of ``baselines``, ``formats`` and ``quantizers`` through the real trainer, and what it leaves."""
 
 import math
 from collections.abc import Callable

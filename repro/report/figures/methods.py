@@ -3,7 +3,7 @@
 import pandas as pd
 
 from repro.report.figures.plot import Drawing, Plot, canvas, cell_lines, draw_dots, legend_of, nothing, our_marks
-from repro.report.tables.methods import SIDE_BY_SIDE
+from repro.report.tables.methods import SIDE_BY_SIDE, compared
 from repro.report.view import View
 from repro.report.vocabulary import LAST
 
@@ -32,5 +32,5 @@ METHODS = Plot(
     "The main run's training under every method, the most bits a parameter first. One seed where no interval stands.",
     "Dot plot of test accuracy after the last epoch, one line a method, ordered by the bits a parameter in a file.",
     _draw,
-    lambda view: list(SIDE_BY_SIDE.experiments(view)) if SIDE_BY_SIDE.experiments else [],
+    lambda view: [experiment.name for experiment in compared(view.config)],
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from repro.analysis import estimate
 from repro.config import Config, Experiment
+from repro.config.registry import QUANTIZERS
 from repro.paper import read_table
 from repro.report.cells import Cell, our_cell
 from repro.report.tables.columns import (
@@ -48,7 +49,6 @@ def _compared_rows(view: View) -> Iterator[Row]:
     for experiment in experiments:
         yield Row(
             titles[experiment.name], experiment.name, partner_of(view.config, experiment), data=experiment,
-            note=str(experiment.settings["quantizer"]["name"]),
         )  # fmt: skip
 
 
@@ -56,8 +56,13 @@ def _kind(view: View, row: Row) -> str:
     settings = row.data.settings
     if settings["ptq"]["name"] != "none":
         return "after training"
-    inputs = settings["activation_quantizer"]["name"] != "none"
-    return ("weights and inputs" if inputs else "weights") if is_quantized(settings) else "nothing"
+    if not is_quantized(settings):
+        return "nothing"
+    method = QUANTIZERS.get(settings["quantizer"]["name"])
+    inputs = settings["activation_quantizer"]["name"] != "none" or (
+        method is not None and method.input_bits is not None
+    )
+    return "weights and inputs" if inputs else "weights"
 
 
 def _bits(view: View, row: Row) -> Cell:
