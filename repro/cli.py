@@ -21,6 +21,7 @@ COMMANDS = (
     "evaluate",
     "weights",
     "track",
+    "check",
     "report",
     "refresh",
     "claims",
