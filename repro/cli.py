@@ -22,6 +22,7 @@ COMMANDS = (
     "weights",
     "track",
     "check",
+    "crate",
     "report",
     "refresh",
     "claims",
