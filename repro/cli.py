@@ -24,6 +24,8 @@ COMMANDS = (
     "evaluate",
     "weights",
     "track",
+    "check",
+    "crate",
     "report",
     "refresh",
     "claims",

@@ -132,7 +132,7 @@ def identify(run: Run | Record, group: str, data: str, experiments: Sequence[Exp
         "mlflow.source.type": "LOCAL",
     }
     params = {"seed": str(run.seed), "core_version": str(getattr(run, "core_version", CORE_VERSION))}
-    name = f"{run.experiment} {run.scale} seed{run.seed}"
+    name = f"{run.experiment} seed{run.seed}"  # MLflow's experiment names the scale; lists cut long names
     return Identity(run.key, run.scale, name, {**params, **dict(_flatten(run.spec))}, tags)
 
 
@@ -165,7 +165,11 @@ def _mirror(record: Record, files: Sequence[Path], serves: Serves | None) -> Mir
     tags = {
         **identity.tags,
         **_ending(record),
-        **{f"environment.{key}": str(value) for key, value in record.environment.items() if _is_scalar(value)},
+        **{
+            f"environment.{key}": str(value)
+            for key, value in record.environment.items()
+            if _is_scalar(value) and key != "git_commit"
+        },
         "mlflow.note.content": _description(record, experiments or []),
     }
     if record.environment.get("git_commit"):

@@ -55,7 +55,7 @@ def _log(store: Store, mirror: Mirror, run: "MlflowRun", path: Path, digest: str
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(path, folder)
-        _describe(model.model_id, Path(folder))
+        describe_model(model.model_id, Path(folder))
         client.log_model_artifacts(model.model_id, folder)
     client.finalize_logged_model(model.model_id, "READY")
 
@@ -69,7 +69,7 @@ def _accuracy(mirror: Mirror, path: Path) -> dict[str, str]:
     return {} if export is None else {"test_accuracy": str(export.packed["test_accuracy"])}
 
 
-def _describe(model_id: str, folder: Path) -> None:
+def describe_model(model_id: str, folder: Path) -> None:
     """``MLmodel``, so that ``mlflow.pyfunc.load_model`` gives the model where this suite is installed."""
     from mlflow import pyfunc
     from mlflow.models import Model

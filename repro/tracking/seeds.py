@@ -93,9 +93,9 @@ def _identity(key: str, children: Sequence["MlflowRun"]) -> Identity:
     return Identity(
         key,
         tags["scale"],
-        f"{tags['experiment']} {tags['scale']} {len(children)} seeds",
+        f"{tags['experiment']} {len(children)} seeds",
         {name: value for name, value in children[0].data.params.items() if name != "seed"},
-        {**shared, KEY_TAG: key},
+        {**shared, KEY_TAG: key, "mlflow.source.name": "python -m repro track", "mlflow.source.type": "LOCAL"},
     )
 
 

@@ -168,7 +168,10 @@ def pages(uri: str, experiments: Mapping[str, str]) -> list[str]:
     database = sqlite_path(uri)
     server = _mask(uri).rstrip("/") if database is None else "http://127.0.0.1:5000"
     # the address of an experiment alone opens a page on the use of language models
-    lists = [f"runs of scale {scale}: {server}/#/experiments/{number}/runs" for scale, number in experiments.items()]
+    lists = [
+        f"runs of scale {scale}: {server}/#/experiments/{number}/runs?workflowType=machine_learning"
+        for scale, number in experiments.items()
+    ]
     return lists if database is None else [f"to look at them: mlflow ui --backend-store-uri {uri}", *lists]
 
 

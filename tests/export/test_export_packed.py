@@ -196,3 +196,16 @@ def test_a_damaged_or_foreign_file_is_named_with_what_is_wrong(packed, name):
     with pytest.raises(ReproError, match=message) as raised:
         load_packed(path)
     assert str(path) in str(raised.value)
+
+
+def test_mlflow_loads_a_logged_models_folder(packed, images, tmp_path):
+    """The folder that `repro.tracking` logs, by MLflow's own loader."""
+    from mlflow import pyfunc
+
+    from repro.tracking.models import describe_model
+
+    model, _, path = packed()
+    describe_model("m-1", path.parent)
+    logits = pyfunc.load_model(str(tmp_path)).predict(images.numpy())
+    with torch.inference_mode():
+        assert np.array_equal(logits, model(images).numpy())

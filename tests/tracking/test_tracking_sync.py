@@ -26,7 +26,7 @@ def test_tells_everything(results, client):
     assert sync_records(results) == SyncResult(added=1)
     (run,) = runs_of(client)
     assert is_exact(client, run)
-    assert run.info.run_name == "main_cifar10 quick seed3"
+    assert run.info.run_name == "main_cifar10 seed3"
     assert run.info.status == "FINISHED"
     assert (run.info.end_time - run.info.start_time, run.info.start_time) == (300_000, 1767261600_000)
     assert run.data.params["quantizer.name"] == "absmax"
