@@ -8,10 +8,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+import repro
 from repro.errors import ReproError
 
 # In the order in which help lists them; each is a module of ``repro.commands``.
 COMMANDS = (
+    "init",
     "list",
     "status",
     "plan",
@@ -24,6 +26,7 @@ COMMANDS = (
     "report",
     "refresh",
     "claims",
+    "compare",
     "data",
 )
 
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m repro", description="Reproduction suite for arXiv 2603.13931.")
+    parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         command = importlib.import_module(f"repro.commands.{name}")

@@ -98,7 +98,10 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
     try:
         raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}; run from the project's folder"]) from None
+        raise ConfigError(
+            path,
+            [f"cannot be read: {error.strerror}; run from the project's folder, or make one: python -m repro init DIR"],
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(path, [f"not UTF-8 text: {error.reason} at byte {error.start}"]) from None
     except yaml.YAMLError as error:
