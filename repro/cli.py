@@ -10,11 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+import repro
 from repro.errors import ReproError
 from repro.text import harmless
 
 # In the order in which help lists them; each is a module of ``repro.commands``.
 COMMANDS = (
+    "init",
     "list",
     "status",
     "plan",
@@ -30,6 +32,7 @@ COMMANDS = (
     "refresh",
     "claims",
     "clean",
+    "compare",
     "data",
 )
 
@@ -87,6 +90,7 @@ class _Harmless(logging.Formatter):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m repro", description="Reproduction suite for arXiv 2603.13931.")
+    parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         command = importlib.import_module(f"repro.commands.{name}")

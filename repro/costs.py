@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.config import Plan, Run, Spec
-from repro.config.options import NONE
 from repro.config.registry import DATASETS
 from repro.config.trajectories import shared_epochs, snapshots_of
 from repro.errors import ReproError
-from repro.records import DIVERGED, Record, RecordError, find_records, read_record
+from repro.records import DIVERGED, EPOCHS_NAME, Record, RecordError, find_records, read_csv_rows, read_record
 from repro.records.environment import available_cores, has_gpu, processor_name
 from repro.status import FAILED, FINISHED, NOT_STARTED, RunStatus, scale_status
 
 START_SECONDS = 6.0  # imports, data, FLOP count and the record; measured 5 to 7 s
 PTQ_EPOCHS = 0.25  # a PTQ run in epochs of its FP32 run, roughly: GPTQ takes more, the other methods less
+
+COSTLY_QUANTIZERS = ("int8_qat", "int4_radix4", "wage")  # these do more in a step than round weights
 
 ENDED = (FINISHED, DIVERGED)
 NO_WEIGHTS = "finished, weights gone"
@@ -34,6 +35,7 @@ class RunCost:
             run needs weights of which only the record is here.
         seconds: Estimate for them, alone on its threads; 0 where the run is cached.
         source: ``cached``, ``records`` (of this machine) or ``probe``.
+        by_hand: Of a seed that the scale does not list: somebody started it, and the workflow does not go on with it.
     """
 
     run: Run
@@ -41,10 +43,11 @@ class RunCost:
     epochs_left: int
     seconds: float
     source: str
+    by_hand: bool = False
 
 
 def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
-    """Every run that the plan's scale asks for by default, with its state and cost.
+    """Every run that the plan's scale asks for by default, and every other seed on disk, with its state and cost.
 
     An epoch's time comes from records that this kind of processor made with the same model,
     arithmetic and threads, and where there is none, or a GPU, from ``probe``, once a setting.
@@ -58,15 +61,18 @@ def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
     probed: dict[str, Mapping[str, float]] = {}
     costs = []
     by_default = {run.key for run in plan.default_runs}
-    entries = [entry for entry in scale_status(plan, results) if entry.run.key in by_default]
+    every = {run.key for run in plan}
+    entries = [
+        entry for entry in scale_status(plan, results) if entry.run.key in by_default or entry.run.key not in every
+    ]
     wanted = _weights_to_restore(plan, [entry.run for entry in entries if entry.state not in ENDED], results)
     before: list[RunStatus] = []
     for entry in entries:
-        run, left = entry.run, entry.run.epochs_to_train - entry.epoch
+        run, left, by_hand = entry.run, entry.run.epochs_to_train - entry.epoch, entry.run.key not in every
         if run.key in wanted and entry.state in ENDED:
             entry, left = replace(entry, state=NO_WEIGHTS), run.epochs_to_train
         if entry.state in ENDED:
-            costs.append(RunCost(run, entry.state, 0, 0.0, "cached"))
+            costs.append(RunCost(run, entry.state, 0, 0.0, "cached", by_hand))
             continue
         if entry.state == NOT_STARTED or (entry.state == FAILED and not entry.epoch):
             left -= _shared(run, before, results)
@@ -81,7 +87,7 @@ def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
                 probed[key] = probe(run)
             rates = probed[key]
             seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
-        costs.append(RunCost(run, entry.state, left, START_SECONDS + seconds, source))
+        costs.append(RunCost(run, entry.state, left, START_SECONDS + seconds, source, by_hand))
     return costs
 
 
@@ -104,8 +110,8 @@ def slots(threads: int, cores: int | None) -> int:
 
 
 def wall_seconds(costs: list[RunCost], cores: int | None = None) -> float:
-    """Estimated wall time of all runs, as many at once as have a core for each of their threads."""
-    to_train = [entry for entry in costs if entry.seconds]
+    """Estimated wall time of all runs of the workflow, as many at once as have a core for each of their threads."""
+    to_train = [entry for entry in costs if entry.seconds and not entry.by_hand]
     if not to_train:
         return 0.0
     threads = max(entry.run.torch_threads for entry in to_train)
@@ -134,13 +140,16 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
     return train - held_out, test + held_out
 
 
-def _setting(spec: Spec, threads: int | None) -> str:
-    """What an image's time depends on: size, model, quantisers, optimiser and clips by name, arithmetic and threads."""
-    kinds = ("quantizer", "activation_quantizer", "optimizer", "weight_clip")
-    names = {kind: spec[kind]["name"] for kind in kinds}  # type: ignore[literal-required]
-    clipped, shape = spec["gradient_clip"] is not None, DATASETS[spec["dataset"]["name"]].image_shape
-    layers = spec["quantized_layers"] if names["quantizer"] != NONE else ""
-    setting = (dict(spec["model"]), shape, names, layers, clipped, spec["precision"], threads, spec["batch_size"])
+def _setting(spec: Spec, threads: int) -> str:
+    """What an image's time depends on: size, model, kind of quantiser, arithmetic and threads.
+
+    Quantising the weights alone costs 2 % of a step at most, by whatever rule (benchmarks/README.md), clips and the
+    optimiser's update about as little. Methods that also quantise inputs or gradients each are a kind of their own.
+    """
+    weights, inputs = spec["quantizer"]["name"], spec["activation_quantizer"]["name"]
+    kind = weights if weights in COSTLY_QUANTIZERS else inputs
+    shape = DATASETS[spec["dataset"]["name"]].image_shape
+    setting = (dict(spec["model"]), shape, kind, spec["precision"], threads, spec["batch_size"])
     return " ".join(map(str, setting))
 
 
@@ -160,6 +169,17 @@ def _recorded_rates(results: Path) -> dict[str, float]:
             key = _setting(record.spec, record.environment.get("torch_threads"))
             rates.setdefault(key, []).append(_seconds_per_image(record))
     return {key: sorted(values)[len(values) // 2] for key, values in rates.items()}
+
+
+def mean_rates(plan: Plan, results: Path) -> dict[str, float] | None:
+    """Rates as of a probe, from the mean of all epochs of the scale on disk; ``None`` where there is none yet."""
+    images = seconds = 0.0
+    for run in plan:
+        if run.epochs_to_train:
+            rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
+            images += len(rows) * _image_counts(run.spec)[0]
+            seconds += sum(float(row["wall_seconds"]) for row in rows)
+    return {"train": seconds / images, "evaluate": 0.0} if images else None
 
 
 def _seconds_per_image(record: Record) -> float:

@@ -1,6 +1,7 @@
 """Where every run of a scale stands, read from its folder. Imports no torch."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ RUNNING = "running"
 INTERRUPTED = "interrupted"
 FAILED = "failed"
 NOT_STARTED = "not started"
+
+FOLDER = re.compile(r"seed(\d+)-([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,22 @@ class RunStatus:
 
 
 def scale_status(plan: Plan, results: Path) -> list[RunStatus]:
-    """Every run of the plan's scale, each once, in the registry's order."""
+    """Every run of the plan's scale and every other seed of one on disk, each once, in the registry's order."""
     serves: dict[str, list[str]] = {}
+    runs: dict[str, Run] = {}
     for experiment in plan.experiments:
-        for run in plan.runs(experiment.name):
+        for run in [*plan.runs(experiment.name), *_other_seeds(plan, experiment.name, results)]:
             serves.setdefault(run.key, []).append(experiment.name)
-    return [_run_status(run, tuple(serves[run.key]), results) for run in plan]
+            runs[run.key] = run
+    return [_run_status(run, tuple(serves[key]), results) for key, run in runs.items()]
+
+
+def _other_seeds(plan: Plan, experiment: str, results: Path) -> list[Run]:
+    """Runs that were started by hand, with a seed that the scale does not list."""
+    home = plan.run(experiment, 0).directory(results)
+    found = (FOLDER.fullmatch(path.name) for path in home.parent.glob("seed*-*"))
+    seeds = sorted(int(match[1]) for match in found if match and match[2] == home.name.partition("-")[2])
+    return [plan.run(experiment, seed) for seed in seeds if seed not in plan.scale.seeds]
 
 
 def _run_status(run: Run, serves: tuple[str, ...], results: Path) -> RunStatus:

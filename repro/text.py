@@ -41,3 +41,9 @@ def shown(value: object) -> str:
         return harmless(_SHORT.repr(value))
     except ValueError:  # a whole number of thousands of digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def points(difference: float) -> str:
+    """A difference of two fractions as ``+0.12 points``; ``no difference`` where two decimals show none."""
+    text = f"{100 * difference:+.2f}"
+    return "no difference" if float(text) == 0 else f"{text} points"

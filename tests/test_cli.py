@@ -1,6 +1,8 @@
 """The command line as a user meets it: in processes of its own, with real signals."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from repro.config import Config, Plan
 from repro.records import find_records, read_csv_rows, read_record
@@ -178,3 +181,47 @@ def test_unreachable_mlflow_server_stops_nothing_and_the_sync_catches_up(folder:
     assert in_the_workflow.returncode == 0
     assert "python -m repro track" in in_the_workflow.stderr
     assert "1 added" in repro("track", cwd=folder, MLFLOW_TRACKING_URI="").stdout
+
+
+def test_a_seed_started_by_hand_is_in_status_and_plan(folder: Path) -> None:
+    assert repro("train", "mobile_cifar10", "--scale", "smoke", "--seed", "5", cwd=folder).returncode == 0
+    assert re.search(r"mobile_cifar10 +5 +finished +6/6", repro("status", "--scale", "smoke", cwd=folder).stdout)
+    status = repro("status", "--scale", "smoke", cwd=folder).stdout
+    assert not re.search(r"\b0/0\b", status), "a PTQ run has no epochs"
+
+
+def test_status_watches_until_all_is_done(folder: Path) -> None:
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    raw["experiments"] = {"mobile_cifar10": raw["experiments"]["mobile_cifar10"]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    command = [sys.executable, "-m", "repro", "status", "--scale", "smoke", "--watch", "1"]
+    watch = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert repro("train", "mobile_cifar10", "--scale", "smoke", cwd=folder).returncode == 0
+    output, _ = watch.communicate(timeout=30)
+    assert watch.returncode == 0
+    assert "scale smoke: 1 not started" in output
+    assert output.rstrip().endswith("scale smoke: 1 finished")
+
+
+def test_claims_of_a_verdict_as_json(folder: Path) -> None:
+    result = repro("claims", "--verdict", "contradicted", "--json", cwd=folder)
+    claims = json.loads(result.stdout)
+    assert claims
+    assert all(claim["verdict"].startswith("contradicted") for claim in claims)
+    refused = repro("claims", "--verdict", "maybe", cwd=folder)
+    assert refused.returncode == 1
+    assert "there is no verdict 'maybe'; there are: " in refused.stderr
+
+
+def test_compare_two_experiments_by_the_committed_records(project: Path) -> None:
+    result = repro("compare", "main_cifar10", "fp32_cifar10:0", "--scale", "short", cwd=project)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"quantizer.name +absmax +none", result.stdout)
+    one, two = (
+        read_record(next(project.glob(f"results/short/{name}/seed0-*/record.json"))).summary["best_test_accuracy"]
+        for name in ("main_cifar10", "fp32_cifar10")
+    )
+    gap = f"{100 * (one - two):+.2f}".replace("-", "−")
+    assert re.search(rf"test accuracy, best epoch.* {100 * one:.2f} +{100 * two:.2f} +{gap}", result.stdout)
+    assert "common seeds" in result.stdout
+    assert "has no record" in repro("compare", "main_cifar10:9", "fp32_cifar10", "--scale", "short", cwd=project).stderr

@@ -10,7 +10,7 @@ import pytest
 from repro.cli import main
 from repro.config import Config, Plan, Run, load_config
 from repro.config.trajectories import snapshot_path
-from repro.costs import NO_WEIGHTS, START_SECONDS, RunCost, parse_duration, scale_costs, slots, wall_seconds
+from repro.costs import NO_WEIGHTS, START_SECONDS, RunCost, mean_rates, parse_duration, scale_costs, slots, wall_seconds
 from repro.errors import ReproError
 from repro.records import read_csv_rows, read_record, write_record
 from repro.records.environment import available_cores
@@ -34,12 +34,12 @@ def test_cached_runs_cost_nothing_and_records_speak_for_their_like(
     assert planned["main_cifar10"].source == "cached"
     assert planned["main_cifar10"].seconds == 0
     assert planned["ablation_full"].source == "records"
-    assert planned["fp32_cifar10"].source == "probe"
-    assert {"fp32_cifar10", "qat8_cifar10", "lsq_w4_cifar10", "pact_w4a4_cifar10"} <= set(asked), "one a method"
-    assert planned["bits2_cifar10"].source == "records", "another bit width is the same arithmetic"
+    assert {"qat8_cifar10", "dorefa_w4a4_cifar10", "pact_w4a4_cifar10"} <= set(asked), "one a costly method"
+    for like in ("fp32_cifar10", "bits2_cifar10", "lsq_w4_cifar10", "nf4_cifar10", "ablation_standard_adamw"):
+        assert planned[like].source == "records", "rounding weights costs next to nothing, by whatever rule"
     assert len(asked) == len(set(asked)) < len(planned)
-    epochs = planned["fp32_cifar10"].run.spec["epochs"]
-    assert planned["fp32_cifar10"].seconds == pytest.approx(epochs * (256 + 0.5 * 200), abs=10)
+    epochs = planned["qat8_cifar10"].run.spec["epochs"]
+    assert planned["qat8_cifar10"].seconds == pytest.approx(epochs * (256 + 0.5 * 200), abs=10)
 
     other = plan.run("main_cifar10", 0)
     record = read_record(other.record_path(tmp_path))
@@ -90,6 +90,19 @@ def test_epochs_that_runs_share_count_once(tmp_path: Path, config: Config) -> No
     assert [left()[name] for name in names] == [0, 0, 5, 1, 2], "from the snapshots on disk"
     snapshot_path(restarts, 2, tmp_path).unlink()
     assert left()["schedule_restarts_cifar10"] == 2
+
+
+def test_a_seed_started_by_hand_is_listed_and_costs_the_workflow_nothing(tmp_path: Path, config: Config) -> None:
+    plan = Plan(config, "smoke")
+    before = wall_seconds(scale_costs(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5}))
+    mean = mean_rates(plan, tmp_path)
+    plan.run("mobile_cifar10", 5).directory(tmp_path).mkdir(parents=True)
+    plan.run("mobile_cifar10", 5).directory(tmp_path).with_name("seed6-00000000").mkdir()
+    costs = scale_costs(plan, tmp_path, lambda run: {"train": 1.0, "evaluate": 0.5})
+    (by_hand,) = [cost for cost in costs if cost.by_hand]
+    assert (by_hand.run.experiment, by_hand.run.seed, by_hand.epochs_left) == ("mobile_cifar10", 5, 6)
+    assert wall_seconds(costs) == before
+    assert mean is None
 
 
 def test_slots_grow_with_cores_that_are_not_there() -> None:

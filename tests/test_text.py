@@ -2,7 +2,7 @@
 
 import pytest
 
-from repro.text import duration
+from repro.text import duration, points
 
 
 @pytest.mark.parametrize(
@@ -11,3 +11,10 @@ from repro.text import duration
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"), [(0.01, "+1.00 points"), (-0.0123, "-1.23 points"), (-0.00001, "no difference")]
+)
+def test_points(difference: float, text: str) -> None:
+    assert points(difference) == text

@@ -16,14 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write them and say what was measured of them."""
     from repro.export import export_run
+    from repro.text import points
 
     chosen = load_plan(arguments).run(arguments.experiment, arguments.seed)
     export = export_run(chosen, arguments.results, arguments.onnx)
     directory, packed, onnx, integer = chosen.directory(arguments.results), export.packed, export.onnx, export.integer
+    in_fp32 = "" if packed["precision"] == "fp32" else f", {packed['fp32_test_accuracy']:.2%} in fp32"
     print(
         f"{directory / 'model.safetensors'}: {packed['bytes']:,} bytes ({packed['payload_bytes']:,} without metadata)\n"
-        f"  test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}, {packed['fp32_test_accuracy']:.2%} "
-        "in fp32; logits bit for bit those of the trained model"
+        f"  test accuracy {packed['test_accuracy']:.2%} in {packed['precision']}{in_fp32}; "
+        "logits bit for bit those of the trained model"
     )
     if onnx is not None:
         print(
@@ -32,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if integer is not None:
         operators = ", ".join(f"{count} {name}" for name, count in integer["operators"].items())
-        gained = 100 * (integer["test_accuracy"] - packed["fp32_test_accuracy"])
+        gained = points(integer["test_accuracy"] - packed["fp32_test_accuracy"])
         print(
             f"{directory / 'model-int8.onnx'}: {integer['bytes']:,} bytes, computes in integers ({operators})\n"
-            f"  test accuracy {integer['test_accuracy']:.2%}, {gained:+.2f} points; 8-bit activations from "
+            f"  test accuracy {integer['test_accuracy']:.2%} ({gained}); 8-bit activations from "
             f"{integer['calibration_images']:,} training images"
         )
     return 0

@@ -26,13 +26,21 @@ def run(arguments: argparse.Namespace) -> int:
     plan = load_plan(arguments)
     costs = scale_costs(plan, arguments.results, probe)
     rows = [
-        (c.run.experiment, c.run.seed, c.state, c.epochs_left, duration(c.seconds) if c.seconds else "", c.source)
+        (
+            c.run.experiment,
+            c.run.seed,
+            f"{c.state}, started by hand" if c.by_hand else c.state,
+            c.epochs_left,
+            duration(c.seconds) if c.seconds else "",
+            c.source,
+        )
         for c in costs
     ]
     print(tabulate(rows, headers=("run", "seed", "state", "epochs left", "time", "from"), disable_numparse=True))
     total = wall_seconds(costs, arguments.cores)
-    to_train = sum(1 for cost in costs if cost.seconds)
-    print(f"scale {plan.scale.name}: {len(costs) - to_train} cached, {to_train} to train, about {duration(total)}")
+    asked = [cost for cost in costs if not cost.by_hand]
+    to_train = sum(1 for cost in asked if cost.seconds)
+    print(f"scale {plan.scale.name}: {len(asked) - to_train} cached, {to_train} to train, about {duration(total)}")
     if budget is not None and total > budget:
         print(f"over the budget of {duration(budget)}", file=sys.stderr)
         return 1

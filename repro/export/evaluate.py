@@ -17,7 +17,7 @@ from repro.export.onnx_export import INPUT
 from repro.export.onnx_import import read_onnx
 from repro.export.packed import ExportError, load_packed
 from repro.records.check import FieldError, check_record
-from repro.text import printable
+from repro.text import points, printable
 from repro.train import evaluation
 from repro.train.device import autocast, set_arithmetic
 from repro.train.evaluation import Logits, batch_logits
@@ -51,13 +51,13 @@ class Evaluation:
         record, summary, data = self.record, self.record["summary"], self.record["data"]
         accuracy, loss = summary["final_test_accuracy"], summary["final_test_loss"]
         same = tuple(float(f"{value:.8g}") for value in (self.accuracy, self.loss)) == (accuracy, loss)  # 8 digits
-        verdict = "the same" if same else f"{100 * (self.accuracy - accuracy):+.2f} points here"
         precision, device = record["spec"]["precision"], record["environment"]["device"]
+        where = f"{precision} on {device}, {record['experiment']}, scale {record['scale']}, seed {record['seed']}"
+        beside = f"accuracy {accuracy:.2%} ({points(self.accuracy - accuracy)}), loss {loss:.6g}"
         return (
             f"test accuracy {self.accuracy:.2%}, loss {self.loss:.6g} on {self.images:,} images of {data['name']} "
             f"({self.precision} on cpu, {self.threads} thread{'s' if self.threads > 1 else ''})\n"
-            f"record: test accuracy {accuracy:.2%}, loss {loss:.6g} ({precision} on {device}, "
-            f"{record['experiment']}, scale {record['scale']}, seed {record['seed']}): {verdict}"
+            f"record: {'the same' if same else beside} ({where})"
         )
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol, TextIO
 
@@ -14,8 +14,8 @@ LINE_EVERY_SECONDS = 60.0
 class Progress(Protocol):
     """Hears about every step and every epoch of one run."""
 
-    def start(self, label: str, epochs: int, epochs_done: int) -> None:
-        """The run begins, or goes on after ``epochs_done`` epochs."""
+    def start(self, label: str, epochs: int, epochs_done: int, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        """The run begins, or goes on after ``epochs_done`` epochs, whose rows of ``epochs.csv`` are ``rows``."""
 
     def step(self, step: int, steps: int) -> None:
         """``step`` of ``steps`` in this epoch is done."""
@@ -37,7 +37,7 @@ class LineProgress:
         self._epochs = self._done = 0
         self._epoch_start = self._last_line = time.monotonic()
 
-    def start(self, label: str, epochs: int, epochs_done: int) -> None:
+    def start(self, label: str, epochs: int, epochs_done: int, rows: Sequence[Mapping[str, Any]] = ()) -> None:
         """Say what begins, and from where."""
         self._label, self._epochs, self._done = label, epochs, epochs_done
         self._epoch_start = self._last_line = time.monotonic()
@@ -73,24 +73,24 @@ class BarProgress:
         self._task: Any = None
         self._label, self._epochs, self._done = "", 0, 0
 
-    def start(self, label: str, epochs: int, epochs_done: int) -> None:
-        """Show the bar."""
+    def start(self, label: str, epochs: int, epochs_done: int, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Show the bar, after a resume with what the last epoch gave."""
         self._label, self._epochs, self._done = label, epochs, epochs_done
-        self._task = self.display.add_task(label, total=None)
+        self._task = self.display.add_task(label, total=None, figures=_figures(rows[-1]) if rows else "")
         self.display.start()
 
     def step(self, step: int, steps: int) -> None:
         """Move the bar; its total is the whole run, so that the ETA is the run's."""
-        self.display.update(
-            self._task,
-            description=f"{self._label}, epoch {self._done + 1}/{self._epochs}",
-            completed=self._done * steps + step,
-            total=self._epochs * steps,
-        )
+        completed, total = self._done * steps + step, self._epochs * steps
+        if self.display.tasks[self.display.task_ids.index(self._task)].total is None:
+            self.display.reset(self._task, total=total, completed=completed)  # else a resume counts as speed
+        description = f"{self._label}, epoch {self._done + 1}/{self._epochs}"
+        self.display.update(self._task, description=description, completed=completed)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the epoch's figures above the bars."""
         self._done = row["epoch"]
+        self.display.update(self._task, figures=_figures(row))
         line = f"{self._label}: {describe_epoch(row, self._epochs)}"
         self.display.console.print(line, highlight=False)
 
@@ -105,11 +105,20 @@ class BarProgress:
 def _shared_display() -> Any:
     """One display a process: two would write over each other's lines."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(20), TextColumn("step"), MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(),
+        TextColumn("left"),
+    )  # fmt: skip
     return RichProgress(*columns, console=Console(stderr=True))
+
+
+def _figures(row: Mapping[str, Any]) -> str:
+    """What stands beside the bar of the last epoch."""
+    return f"loss {float(row['train_loss']):.4f}, test accuracy {float(row['test_accuracy']):.2%},"
 
 
 def make_progress() -> Progress:

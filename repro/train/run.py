@@ -115,7 +115,8 @@ class _Training:
 
     def train(self) -> Generator[None, None, Record]:
         epochs = self.run.spec["epochs"]
-        self.progress.start(f"{self.run.experiment} {self.run.scale} seed{self.run.seed}", epochs, self.epochs_done)
+        label = f"{self.run.experiment} {self.run.scale} seed{self.run.seed}"
+        self.progress.start(label, epochs, self.epochs_done, self.checkpoint.epochs)
         outcome = "interrupted"
         try:
             while self.epochs_done < epochs and not self._broken():
