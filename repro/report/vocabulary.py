@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-PAPER, LOG, OURS, DERIVED, ARITHMETIC, SETTINGS = (
-    "paper", "authors' log", "ours", "ours, derived", "arithmetic", "config.yaml",
-)  # fmt: skip
+PAPER, LOG, OURS, DERIVED, ARITHMETIC = "paper", "authors' log", "ours", "ours, derived", "arithmetic"
 # Column groups, and the colour in which each source stands wherever it stands.
 THEIRS, THEIR_LOG, MEASURED, BY_ARITHMETIC = "Paper", "Authors' log", "Measured here", "By arithmetic"
 TONES: Mapping[str, str] = {THEIRS: "paper", THEIR_LOG: "log", MEASURED: "ours", BY_ARITHMETIC: "ink"}

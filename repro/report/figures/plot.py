@@ -29,7 +29,7 @@ WIDTH, HEAD = 4.3, 0.48  # inches: the page's column; the question and what the 
 INK, SOFT, LINE, SHEET = (COLORS[name][0] for name in ("ink", "soft", "line", "page"))
 THEIRS_COLOR, LOG_COLOR, OURS_COLOR, PLAIN_COLOR = (COLORS[name][0] for name in ("paper", "log", "ours", "plain"))
 BAD = COLORS["bad"][0]
-TITLE_WIDTH = 58  # characters of a title that fit on its line
+BEHIND = {"facecolor": SHEET, "edgecolor": "none", "pad": 0.6}  # words: no line runs through them
 
 STYLE: dict[Any, Any] = {
     **sns.axes_style("ticks"),
@@ -235,7 +235,7 @@ def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 31, s
             left = any(cell.key > middle for cell in series.values())  # beside the paper's mark, not over it
             ax.text(0.012 if left else 0.988, place, "not run", transform=ax.get_yaxis_transform(), va="center",
                     ha="left" if left else "right", style="italic", color=SOFT, size=6.8,
-                    bbox={"facecolor": SHEET, "edgecolor": "none", "pad": 0.6})  # fmt: skip
+                    bbox=BEHIND)  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
 
 

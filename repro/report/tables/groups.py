@@ -23,6 +23,10 @@ from repro.report.vocabulary import BEST, LAST, MEASURED, OURS, VALIDATED
 
 # Title and caption of a group; a group without an entry is named by its own name.
 ABOUT: Mapping[str, tuple[str, str]] = {
+    "anchor": (
+        "Does bfloat16 train as FP32 does?",
+        "The first 30 epochs of the main run and of its unquantised twin, in either arithmetic.",
+    ),
     "baselines": (
         "Does another quantiser do as well?",
         "The methods behind table II's quoted rows, and PACT and LSQ, with the paper's model, data and schedule.",
@@ -39,6 +43,10 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     "ptq": (
         "Does 4-bit need training at all?",
         "Post-training quantisation of the unquantised run's weights: the gap is what quantising costs.",
+    ),
+    "published": (
+        "Does the suite reach numbers that others publish?",
+        "Experiments of other projects, with their models and schedules, in the training core that judges the paper.",
     ),
     "schedules": (
         "Does the schedule matter?",
