@@ -51,7 +51,7 @@ def test_one_seed_and_a_pooled_spread(factory, printed, best, verdict):
     found, text = printed(BEST)
     assert found == verdict
     assert re.search(r"± 0\.21 % \(n = 1, pooled over 2 experiments, df 2, SE of the test images", text)
-    assert "main_cifar10 at scale paper" in text
+    assert "“4-bit, CIFAR-10” at scale paper" in text
 
 
 def test_three_seeds(factory, printed):
