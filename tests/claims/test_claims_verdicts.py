@@ -328,7 +328,7 @@ def test_in_bfloat16_the_unquantised_arm_is_never_called_fp32(factory, judged):
     write(factory, "fp32_cifar10", 0.92, 0.92, 0.92, scale="paper_bf16")
     row = judged().loc["parity"]
     assert (row["verdict"], row["decided_by"]) == (REPRODUCED, "paper_bf16")
-    assert "main_cifar10 less unquantised (bf16), same training at scale paper_bf16" in row["reason"]
+    assert "“4-bit, CIFAR-10” less “unquantised (bf16), same training” at scale paper_bf16" in row["reason"]
     assert "fp32_cifar10" not in row["reason"]
     assert row["beside"] == "bf16 against FP32: no run exists in both yet"
 
