@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from repro.records import COMPLETED, DIVERGED
+from repro.records import DIVERGED
 from repro.report.cells import NOT_RUN, Cell
 from repro.report.vocabulary import EXACT, LOG, OURS, PAPER, counted, data_label, seeds_label
 from repro.units import WHOLE
@@ -149,8 +149,3 @@ def latex_characters(text: str) -> str:
 def escape_latex(text: str) -> str:
     """Text without the characters that LaTeX would read."""
     return "".join(f"\\{character}" if character in "%&_#$" else character for character in text)
-
-
-def completed(cell: Cell) -> bool:
-    """Whether it holds a figure of runs that all completed."""
-    return cell.status == COMPLETED and not math.isnan(cell.value)

@@ -62,14 +62,20 @@ class Records:
         """A view of each scale that has any of the experiments, the strongest first.
 
         Scales of the paper's length come before shortened ones; among equals, the one that has more of their
-        runs. Without any record, the scale that has most of anything, or the configured one.
+        runs. Without any record, one at which they are to run.
         """
         wanted = set(experiments)
         found = [(scale, sum(len(self.evidence.select(scale, name)) for name in wanted)) for scale in self.scales]
         known = [pair for pair in found if pair[1]]
         known.sort(key=lambda pair: (not self.config.scales[pair[0]].decides, -pair[1]))
-        names = [scale for scale, _ in known] or [self.fullest]
+        names = [scale for scale, _ in known] or [self._waiting(wanted)]
         return [View(self, scale) for scale in names]
+
+    def _waiting(self, experiments: set[str]) -> str:
+        """The scale at which experiments without a record are to run: the fullest, or the first that they have."""
+        known = [each for name, each in self.config.experiments.items() if name in experiments]
+        scales = [self.fullest, *scale_order(self.config)]
+        return next((scale for scale in scales if any(each.takes_part(scale) for each in known)), self.fullest)
 
     @cached_property
     def fullest(self) -> str:

@@ -51,7 +51,7 @@ def test_one_seed_and_a_pooled_spread(factory, printed, best, verdict):
     found, text = printed(BEST)
     assert found == verdict
     assert re.search(r"± 0\.21 % \(n = 1, pooled over 2 experiments, df 2, SE of the test images", text)
-    assert "main_cifar10 at scale paper" in text
+    assert "“4-bit, CIFAR-10” at scale paper" in text
 
 
 def test_three_seeds(factory, printed):
@@ -73,7 +73,9 @@ def test_missing_readings(factory, printed):
     write(factory, "ablation_scale_fixed_3", 0.30, 0.301, 0.302)
     verdict, text = printed(LAYERS)
     assert verdict == "not measured yet"
-    assert "not all readings have run: ablation_scale_fixed_1, ablation_scale_global, ablation_scale_initial" in text
+    titles = ("fixed c = 1.0", "one maximum over all layers", "scale of the initial weights kept")
+    missing = ", ".join(f"“w/o per-layer scaling: {title}”" for title in titles)
+    assert f"not all readings have run: {missing}" in text
     for name in ("fixed_1", "global", "initial"):
         write(factory, f"ablation_scale_{name}", 0.30, 0.301, 0.302)
     verdict, text = printed(LAYERS)
@@ -83,9 +85,12 @@ def test_missing_readings(factory, printed):
 def test_both_arithmetics(factory, printed):
     write(factory, "main_cifar10", 0.90, 0.90, 0.901, scale="paper_bf16")
     verdict, text = printed(BEST)
-    assert (verdict, "main_cifar10 at scale paper_bf16; bf16 against FP32: no run" in text) == ("not reproduced", True)
+    assert (verdict, "“4-bit, CIFAR-10” at scale paper_bf16; bf16 against FP32: no run" in text) == (
+        "not reproduced",
+        True,
+    )
     write(factory, "main_cifar10", 0.923, 0.923, 0.924)
     verdict, text = printed(BEST)
     assert verdict == "reproduced"
     assert re.search(r"measured 92\.33 ± 0\.10 % .* measured in bf16 90\.03 ± 0\.10 %", text)
-    assert "main_cifar10 at scale paper;" in text
+    assert "“4-bit, CIFAR-10” at scale paper;" in text

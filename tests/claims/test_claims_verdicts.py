@@ -317,7 +317,10 @@ def test_relative_errors_of_two_data_sets(factory, judged):
     row = judged().loc["relative_error"]
     assert row["verdict"] == NOT_REPRODUCED
     assert row["measured"].startswith("0.095 ± 0.001 log units (n = 3")
-    assert "(“4-bit, CIFAR-100” less “FP32, same training, CIFAR-100”) less (“4-bit, CIFAR-10” less “FP32, same training”)" in row["reason"]
+    assert (
+        "(“4-bit, CIFAR-100” less “FP32, same training, CIFAR-100”) less (“4-bit, CIFAR-10” less “FP32, same training”)"
+        in row["reason"]
+    )
 
 
 def test_in_bfloat16_the_unquantised_arm_is_never_called_fp32(factory, judged):
@@ -325,7 +328,7 @@ def test_in_bfloat16_the_unquantised_arm_is_never_called_fp32(factory, judged):
     write(factory, "fp32_cifar10", 0.92, 0.92, 0.92, scale="paper_bf16")
     row = judged().loc["parity"]
     assert (row["verdict"], row["decided_by"]) == (REPRODUCED, "paper_bf16")
-    assert "main_cifar10 less unquantised (bf16), same training at scale paper_bf16" in row["reason"]
+    assert "“4-bit, CIFAR-10” less “unquantised (bf16), same training” at scale paper_bf16" in row["reason"]
     assert "fp32_cifar10" not in row["reason"]
     assert row["beside"] == "bf16 against FP32: no run exists in both yet"
 

@@ -1,6 +1,7 @@
 """Each figure can be drawn from whatever there is, and holds what the records hold."""
 
 import ast
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import repro
 from repro.config import load_config
 from repro.report.figures import inline_svg, to_bytes
 from repro.report.figures.pipeline import AS_RUN, CODE_ORDER, LABELS, PRINTED, pipeline_steps
+from repro.report.figures.sketches import HEIGHT, POINTS, WIDTH, courses
 from repro.report.vocabulary import COLORS
 
 NAMES = tuple(all_plots(load_config(CONFIG)))
@@ -65,6 +67,28 @@ def test_each_figure_can_be_drawn_from_whatever_there_is(factory, fill):
         assert b"<svg" in svg, name
         assert "scale" in drawn.data.columns or drawn.data.empty, name
         assert plot.title in svg.decode().replace("&#x27;", "'"), name  # legible on its own
+
+
+def test_the_course_of_every_run_ends_where_its_record_does(factory):
+    for experiment, scale in (("main_cifar10", "paper"), ("main_cifar10", "short"), ("fp32_cifar10", "short")):
+        factory.write(experiment, scale)
+    factory.write("ptq4_cifar10", "short")  # trains nothing
+    found = courses(records_of(factory))
+    assert [(one.title, one.about) for one in found] == [
+        ("4-bit, CIFAR-10", "paper, seed 0, 150 epochs"),
+        ("4-bit, CIFAR-10", "short, seed 0, 9 epochs"),
+        ("Unquantised (bf16), same training", "short, seed 0, 9 epochs"),
+    ]
+    for one in found:
+        last = list(csv.DictReader((factory.results / one.path / "epochs.csv").open()))[-1]
+        accuracy, loss, _ = one.sketches
+        assert accuracy.last == (
+            f"train {100 * float(last['train_accuracy']):.1f}, test {100 * float(last['test_accuracy']):.1f}"
+        )
+        assert (accuracy.top, loss.top) == ("100", f"{float(last['test_loss']):.3f}")
+        points = [tuple(map(float, point.split(","))) for point in accuracy.lines["test"].split()]
+        assert points[-1] == (WIDTH, pytest.approx(HEIGHT * (1 - float(last["test_accuracy"])), abs=0.06))
+        assert len(points) <= POINTS + 1
 
 
 def test_on_the_page_a_figure_has_the_pages_colours_type_and_ids(factory):

@@ -2,7 +2,18 @@
 
 import pandas as pd
 
-from repro.report.figures.plot import OURS_COLOR, SOFT, THEIRS_COLOR, Drawing, Plot, canvas, log_axis, nothing, plain
+from repro.report.figures.plot import (
+    BEHIND,
+    OURS_COLOR,
+    SOFT,
+    THEIRS_COLOR,
+    Drawing,
+    Plot,
+    canvas,
+    log_axis,
+    nothing,
+    plain,
+)
 from repro.report.tables.cost import COST, paper_demand
 from repro.report.text import figure as shown
 from repro.report.view import View
@@ -34,7 +45,8 @@ def _draw(view: View) -> Drawing:
         words = f"{grid.rows[place].label}: {shown(hours[place])} h ({rate[place].n} runs)"
         ax.text(0.005, y - 0.36, plain(words), transform=ax.get_yaxis_transform(), va="center", size=7)
     ax.axvline(needed, color=THEIRS_COLOR, linestyle="--", linewidth=1.2, zorder=0)
-    ax.text(needed, -0.85, f"{needed:.0f} needed", color=THEIRS_COLOR, ha="center", va="center", size=7)
+    ax.text(needed, -0.85, f"{needed:.0f} needed", color=THEIRS_COLOR, ha="center", va="center", size=7,
+            bbox=BEHIND)  # fmt: skip
     most = max(needed, *(ends[place].high for place in known))
     ax.set(xscale="log", xlim=(LEAST, 1.5 * most), ylim=(len(known) - 0.5, -1.1))
     log_axis(ax.xaxis)

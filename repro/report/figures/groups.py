@@ -17,11 +17,11 @@ from repro.report.figures.plot import (
     PAPER_MARK,
     PLAIN_COLOR,
     Drawing,
-    Mark,
     Plot,
     Series,
     canvas,
     cell_lines,
+    draw_cell,
     draw_dots,
     legend_of,
     nothing,
@@ -141,7 +141,7 @@ def _draw_widths(view: View) -> Drawing:
         return Drawing(figure, pd.DataFrame(cell_lines(view, [])))
     for place, (_, series) in enumerate(labelled):
         for shift, mark in zip((-0.07, 0.07), marks, strict=True):
-            _upright(ax, place + shift, mark, series)
+            draw_cell(ax, place + shift, mark, series[mark], upright=True)
     main = next((place for place, (bits, _, _) in enumerate(rows) if bits == MAIN_BITS), None)
     if beside and main is not None:
         ax.plot([main], [parse_printed(read_table("table3")["rows"][0]["values"]["cifar10"]).low], **PAPER_MARK.look)
@@ -150,18 +150,6 @@ def _draw_widths(view: View) -> Drawing:
     ax.set(xlim=(-0.6, len(rows) - 0.4), ylabel="test accuracy (%)")
     ax.margins(y=0.12)
     return Drawing(figure, pd.DataFrame(cell_lines(view, labelled)))
-
-
-def _upright(ax: Axes, x: float, mark: Mark, series: Series) -> None:
-    cell = series[mark]
-    error = cell.standard_error
-    if error == error:
-        ax.plot([x, x], [cell.value - error, cell.value + error], color=mark.color, linewidth=3, alpha=0.3,
-                solid_capstyle="butt")  # fmt: skip
-    if cell.low == cell.low:
-        ax.errorbar([x], [cell.value], yerr=[cell.value - cell.low], fmt="none", ecolor=mark.color, elinewidth=1,
-                    capsize=2)  # fmt: skip
-    ax.plot([x], [cell.value], **mark.look)
 
 
 BIT_WIDTHS = Plot(

@@ -1,8 +1,6 @@
 """What a figure is, and the one skeleton that all of them stand on."""
 
-import io
 import math
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -29,7 +27,7 @@ WIDTH, HEAD = 4.3, 0.48  # inches: the page's column; the question and what the 
 INK, SOFT, LINE, SHEET = (COLORS[name][0] for name in ("ink", "soft", "line", "page"))
 THEIRS_COLOR, LOG_COLOR, OURS_COLOR, PLAIN_COLOR = (COLORS[name][0] for name in ("paper", "log", "ours", "plain"))
 BAD = COLORS["bad"][0]
-TITLE_WIDTH = 58  # characters of a title that fit on its line
+BEHIND = {"facecolor": SHEET, "edgecolor": "none", "pad": 0.6}  # words: no line runs through them
 
 STYLE: dict[Any, Any] = {
     **sns.axes_style("ticks"),
@@ -45,10 +43,6 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 7.2, "ytick.labelsize": 7.2, "xtick.major.size": 2.5, "ytick.major.size": 0,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6,
 }  # fmt: skip
-NO_METADATA: dict[str, dict[str, Any]] = {
-    "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
-    "png": {"Software": None},
-}
 
 
 @dataclass(frozen=True)
@@ -235,24 +229,29 @@ def draw_dots(ax: Axes, rows: Sequence[tuple[str, Series]], *, wrap: int = 31, s
             left = any(cell.key > middle for cell in series.values())  # beside the paper's mark, not over it
             ax.text(0.012 if left else 0.988, place, "not run", transform=ax.get_yaxis_transform(), va="center",
                     ha="left" if left else "right", style="italic", color=SOFT, size=6.8,
-                    bbox={"facecolor": SHEET, "edgecolor": "none", "pad": 0.6})  # fmt: skip
+                    bbox=BEHIND)  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
 
 
-def draw_cell(ax: Axes, y: float, mark: Mark, cell: Cell) -> None:
-    """A mark with its uncertainty; a range without a value is a bar."""
+def draw_cell(ax: Axes, place: float, mark: Mark, cell: Cell, *, upright: bool = False) -> None:
+    """A mark with its uncertainty, along the axis or upright; a range without a value is a bar."""
+
+    def line(*ends: float, **look: Any) -> None:
+        points = list(ends), [place] * len(ends)
+        ax.plot(*(reversed(points) if upright else points), **look)
+
+    pale = {"color": mark.color, "solid_capstyle": "butt"}
     if math.isnan(cell.value):
         if math.isfinite(cell.low):
-            ax.plot([cell.low, cell.high], [y, y], color=mark.color, linewidth=4, alpha=0.45, solid_capstyle="butt")
+            line(cell.low, cell.high, linewidth=4, alpha=0.45, **pale)
         return
     if math.isfinite(cell.standard_error):
-        ends = [cell.value - cell.standard_error, cell.value + cell.standard_error]
-        ax.plot(ends, [y, y], color=mark.color, linewidth=3, alpha=0.3, solid_capstyle="butt")
+        line(cell.value - cell.standard_error, cell.value + cell.standard_error, linewidth=3, alpha=0.3, **pale)
     if math.isfinite(cell.low):
-        ax.errorbar([cell.value], [y], xerr=[cell.high - cell.value], fmt="none", ecolor=mark.color, elinewidth=1,
-                    capsize=2)  # fmt: skip
-    look = DIVERGED_MARK if cell.status == DIVERGED else mark
-    ax.plot([cell.value], [y], **look.look)
+        x, y = (place, cell.value) if upright else (cell.value, place)
+        error = {"yerr" if upright else "xerr": [cell.high - cell.value]}
+        ax.errorbar([x], [y], **error, fmt="none", ecolor=mark.color, elinewidth=1, capsize=2)
+    line(cell.value, **(DIVERGED_MARK if cell.status == DIVERGED else mark).look)
 
 
 def legend_of(rows: Iterable[tuple[str, Series]], extra: Sequence[Any] = ()) -> list[Any]:
@@ -271,36 +270,3 @@ def cell_lines(view: View, rows: Iterable[tuple[str, Series]], **keys: object) -
          "seeds": " ".join(map(str, cell.seeds)), "experiment": cell.experiment, "measure": cell.measure}
         for label, series in rows for mark, cell in series.items()
     ]  # fmt: skip
-
-
-def to_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as ``svg`` or ``png``, without a date in it."""
-    buffer = io.BytesIO()
-    with figure_style():
-        figure.savefig(buffer, format=kind, dpi=200, metadata=NO_METADATA[kind])
-    return buffer.getvalue()
-
-
-_VARIABLES = {light: f"var(--{name})" for name, (light, _) in COLORS.items()}
-
-
-def inline_svg(svg: bytes, name: str) -> str:
-    """An SVG file as part of a page: no prolog, ids of its own, the page's colours and type, short numbers.
-
-    Args:
-        svg: The file.
-        name: Prefix that keeps the ids of several figures apart.
-    """
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r" font-family: [^;\"]*;?", "", text)  # the page's own
-    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)
-    text = re.sub(r"\n\s*", "\n", text)
-    text = re.sub(r'(<image [^>]*?) id="[^"]*"', r"\1", text)  # matplotlib gives it to the picture and its group
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
-    text = text.replace("url(#", f"url(#{name}-")
-    for light, variable in _VARIABLES.items():
-        text = text.replace(light, variable)
-    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

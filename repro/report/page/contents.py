@@ -4,37 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from repro.config import Config
-from repro.report.figures import (
-    ABLATION,
-    BIT_WIDTHS,
-    CURVES10,
-    CURVES100,
-    FULL_PRECISION,
-    LEVELS,
-    PIPELINE,
-    SHRINK,
-    SOFT_CLIP,
-    THROUGHPUT,
-    Plot,
-    group_plot,
-)
+from repro.report import figures, tables
+from repro.report.figures import Plot
 from repro.report.figures.methods import METHODS
-from repro.report.tables import (
-    COST,
-    INFERENCE,
-    MAIN,
-    PARITY,
-    PUBLISHED_NUMBERS,
-    TABLE1,
-    TABLE2,
-    TABLE3,
-    TABLE4,
-    TABLE5,
-    TABLE6,
-    TABLE7,
-    Table,
-    group_table,
-)
+from repro.report.tables import Table
 from repro.report.tables.columns import members
 from repro.report.tables.methods import OPTIMIZERS, SIDE_BY_SIDE
 
@@ -67,37 +40,38 @@ def contents(config: Config) -> list[Part]:
     """The parts with tables and figures, in the page's order."""
 
     def group(name: str, *plots: Plot) -> list[Block]:
-        own = members(config, name)
-        return [Block(group_table(config, name), plots or (group_plot(config, name),), (name,))] if own else []
+        if not members(config, name):
+            return []
+        return [Block(tables.group_table(config, name), plots or (figures.group_plot(config, name),), (name,))]
 
     parts = [
         Part("accuracy", "Accuracy", [
-            Block(MAIN, (CURVES10, CURVES100), ("main", "fp32", "validated")),
-            Block(PARITY, (FULL_PRECISION,)),
-            Block(TABLE2),
+            Block(tables.MAIN, (figures.CURVES10, figures.CURVES100), ("main", "fp32", "validated")),
+            Block(tables.PARITY, (figures.FULL_PRECISION,)),
+            Block(tables.TABLE2),
         ]),
-        Part("ablation", "Ablation", [Block(TABLE7, (ABLATION,), ("ablation",))]),
+        Part("ablation", "Ablation", [Block(tables.TABLE7, (figures.ABLATION,), ("ablation",))]),
         Part("training", "Training", [
             *group("schedules"),
-            Block(TABLE3),
-            Block(TABLE4, (LEVELS, SHRINK)),
-            Block(None, (SOFT_CLIP, PIPELINE)),
+            Block(tables.TABLE3),
+            Block(tables.TABLE4, (figures.LEVELS, figures.SHRINK)),
+            Block(None, (figures.SOFT_CLIP, figures.PIPELINE)),
         ]),
         Part("methods", "Methods", [
-            *group("bit_width", BIT_WIDTHS),
+            *group("bit_width", figures.BIT_WIDTHS),
             *group("baselines"),
             *group("ptq"),
             *group("formats"),
-            Block(TABLE1),
-            Block(PUBLISHED_NUMBERS, (), ("published",)),
+            Block(tables.TABLE1),
+            Block(tables.PUBLISHED_NUMBERS, (), ("published",)),
             Block(SIDE_BY_SIDE, (METHODS,)),
             Block(OPTIMIZERS),
         ]),
         Part("cost", "Cost", [
-            Block(COST, (THROUGHPUT,)),
-            Block(TABLE5, (), ("mobile",)),
-            Block(INFERENCE),
-            Block(TABLE6),
+            Block(tables.COST, (figures.THROUGHPUT,)),
+            Block(tables.TABLE5, (), ("mobile",)),
+            Block(tables.INFERENCE),
+            Block(tables.TABLE6),
         ]),
     ]  # fmt: skip
     shown = {name for part in parts for block in part.blocks for name in block.groups}

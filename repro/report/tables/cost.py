@@ -12,7 +12,7 @@ from repro.paper import parse_printed, read_table
 from repro.records import COMPLETED
 from repro.records.export import BATCHES, VARIANTS
 from repro.report.cells import NOT_RUN, Cell, computed, paper_cell
-from repro.report.tables.columns import measured, title_of
+from repro.report.tables.columns import measured, row_titles
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import DERIVED, MEASURED, THEIRS
@@ -133,10 +133,11 @@ def _exported(view: View) -> list[str]:
 
 
 def _inference_rows(view: View) -> Iterator[Row]:
-    for name in _exported(view) or EXPECTED:
-        known = title_of(view, name)
+    names = _exported(view) or EXPECTED
+    titles = row_titles(view, [view.config.experiments[name] for name in names if name in view.config.experiments])
+    for name in names:
         runs = view.runs(name)
-        yield Row(f"{known} ({name})" if known != name else name, name, data=runs[runs["file_bytes"].notna()])
+        yield Row(titles.get(name, name), name, data=runs[runs["file_bytes"].notna()])
 
 
 def _about(key: str, title: str, texts: Callable[[pd.DataFrame], list[str]]) -> Column:
@@ -155,7 +156,7 @@ def _threads(runs: pd.DataFrame) -> list[str]:
 INFERENCE = Table(
     "inference",
     "What do the real 4-bit files score, and how fast are they?",
-    "Files that `python -m repro export` wrote and read back, at the last epoch. Milliseconds a call on a CPU: stored "
+    "Files that python -m repro export wrote and read back, at the last epoch. Milliseconds a call on a CPU: stored "
     "integers become FP32 again at every call, but for the last variant, which computes in them.",
     _inference_rows,
     (

@@ -23,6 +23,10 @@ from repro.report.vocabulary import BEST, LAST, MEASURED, OURS, VALIDATED
 
 # Title and caption of a group; a group without an entry is named by its own name.
 ABOUT: Mapping[str, tuple[str, str]] = {
+    "anchor": (
+        "Does bfloat16 train as FP32 does?",
+        "The first 30 epochs of the main run and of its unquantised twin, in either arithmetic.",
+    ),
     "baselines": (
         "Does another quantiser do as well?",
         "The methods behind table II's quoted rows, and PACT and LSQ, with the paper's model, data and schedule.",
