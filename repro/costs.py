@@ -140,7 +140,7 @@ def _image_counts(spec: Spec) -> tuple[int, int]:
     return train - held_out, test + held_out
 
 
-def _setting(spec: Spec, threads: int) -> str:
+def _setting(spec: Spec, threads: int | None) -> str:
     """What an image's time depends on: size, model, kind of quantiser, arithmetic and threads.
 
     Quantising the weights alone costs 2 % of a step at most, by whatever rule (benchmarks/README.md), clips and the

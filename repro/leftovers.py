@@ -9,7 +9,7 @@ from repro.config import Plan, Run
 from repro.config.trajectories import snapshots_of
 from repro.records import CHECKPOINT_NAME, FORMER_CHECKPOINT_NAME, RecordError, read_record
 from repro.records.files import abandoned
-from repro.status import is_locked
+from repro.records.locks import is_locked
 
 CHECKPOINTS = (CHECKPOINT_NAME, FORMER_CHECKPOINT_NAME)
 # Below the results, where weights of finished runs are trained again: `find_records` does not look there, git neither.

@@ -21,7 +21,7 @@ from repro.forking import workflow_command as workflow_command  # for the Snakef
 from repro.leftovers import find_leftovers
 from repro.records import restore_record
 from repro.records.files import MACHINE
-from repro.status import is_locked
+from repro.records.locks import is_locked
 from repro.text import harmless
 
 FOLDER = Path(".snakemake")

@@ -5,11 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from repro.config import Plan, Run
 from repro.failures import last_words
-from repro.records import CHECKPOINT_NAME, DIVERGED, EPOCHS_NAME, LOCK_NAME, RecordError, read_csv_rows, read_record
+from repro.records import CHECKPOINT_NAME, DIVERGED, EPOCHS_NAME, RecordError, read_csv_rows, read_record
+from repro.records.locks import is_locked
 from repro.text import printable
 
 FINISHED = "finished"
@@ -102,15 +101,3 @@ def _state(run: Run, results: Path, started: bool) -> str:
     if is_locked(run.directory(results)):
         return RUNNING
     return INTERRUPTED if started else NOT_STARTED
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether a process trains the run of this folder now."""
-    lock_file = directory / LOCK_NAME
-    if not lock_file.exists():
-        return False
-    try:
-        with FileLock(lock_file, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True

@@ -22,7 +22,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(_read_text(path), Loader=_UniqueKeyLoader)
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}; run from the project's folder, or make one: python -m repro init DIR") from None
+        raise ValueError(
+            f"cannot be read: {error.strerror}; run from the project's folder, or make one: python -m repro init DIR"
+        ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text: {error.reason} at byte {error.start}") from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # such as a date of month 15

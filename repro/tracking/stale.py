@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.status import is_locked
+from repro.records.locks import is_locked
 from repro.tracking.content import DIGEST_TAG
 from repro.tracking.store import Store
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repro.config.registry import OPTIMIZERS
+from repro.config.spec import split_options
 from repro.quant import quant_layers
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS
 from repro.records.integrity import DamagedError
@@ -83,8 +85,14 @@ def _check_progress(checkpoint: Checkpoint, trainer: Trainer) -> None:
 
 def _check_tensors(checkpoint: Checkpoint, trainer: Trainer) -> None:
     state, own = checkpoint.trainer, trainer.state()
-    _require(state.keys() == own.keys(), "trainer", "it has other parts")
+    optional = {"oscillations"}  # older files lack it
+    _require(state.keys() - optional == own.keys() - optional, "trainer", "it has other parts")
     _same_shapes("model", state["model"], own["model"])
+    if "oscillations" in state:
+        counts = trainer.oscillations.state()
+        _require(len(state["oscillations"]) == len(counts), "oscillations", "of other layers")
+        for place, (held, expected) in enumerate(zip(state["oscillations"], counts, strict=True)):
+            _same_shapes(f"oscillations.{place}", held, expected)
     _same_shapes("sums", state["sums"], own["sums"])
     _same_shapes("moved", dict(enumerate(state["moved"])), dict(enumerate(own["moved"])))
     # the generator of another kind of device has another size; the setting says that it is this kind
@@ -106,13 +114,26 @@ def _check_optimizer(state: Mapping[str, Any], own: Mapping[str, Any], trainer: 
         different = sorted(n for n in group.keys() & expected.keys() - {*MACHINES, "lr"} if group[n] != expected[n])
         _require({"params", "lr"} <= group.keys() and not different and all(machines), "optimizer", f"{different}")
     weights = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-    moments = {"step", "exp_avg", "exp_avg_sq"} if "betas" in own["param_groups"][0] else {"momentum_buffer"}
+    moments = _moments(trainer)
     for place, held in state["state"].items():
-        _require(place in range(len(weights)) and held.keys() == moments, f"optimizer.{place}", "not its moments")
+        _require(place in range(len(weights)), f"optimizer.{place}", "no weight of this model")
+        _require(held.keys() == moments[place].keys(), f"optimizer.{place}", "not its moments")
         for name, value in held.items():
-            shape = () if name == "step" else weights[place].shape
+            shape = weights[place].shape if moments[place][name] else ()
             fits = isinstance(value, Tensor) and value.shape == shape and value.is_floating_point()
             _require(fits or (value is None and name == "momentum_buffer"), f"optimizer.{place}.{name}", "other shape")
+
+
+def _moments(trainer: Trainer) -> list[dict[str, bool]]:
+    """What the optimiser keeps of each weight, and whether that has the weight's shape: seen on a step of tiny ones."""
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    name, options = split_options(trainer.spec["optimizer"])
+    tiny = OPTIMIZERS[name]([torch.nn.Parameter(torch.zeros((2,) * weight.dim())) for weight in trained], **options)
+    parameters = [parameter for group in tiny.param_groups for parameter in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    tiny.step()
+    return [{key: value.dim() > 0 for key, value in tiny.state[parameter].items()} for parameter in parameters]
 
 
 def _same_shapes(field: str, found: Mapping[Any, Any], own: Mapping[Any, Tensor]) -> None:

@@ -145,6 +145,7 @@ class _Training:
             setting["threads"] = self.threads
         common = {**setting, "spec_hash": None, "compiled": self.settings.compile}
         self.snapshots = Snapshots(self.run, self.settings.plan, self.settings.results, common)
+        self.trainer.watched |= self.snapshots.ends
         check = partial(check_state, trainer=self.trainer)
         checkpoint = load_checkpoint(self.directory, setting, check)
         if checkpoint is None:
@@ -214,6 +215,9 @@ class _Training:
         if self.tracker is not None:
             self.tracker.log_epochs(self.checkpoint.epochs, self.checkpoint.layers)
 
+    def _is_whole(self) -> bool:
+        return self.epochs_done == self.run.spec["epochs"]
+
     def _broken(self) -> bool:
         """Whether the last epoch left no number to go on from."""
         return bool(self.checkpoint.epochs) and not math.isfinite(self.checkpoint.epochs[-1]["train_loss"])
@@ -227,7 +231,7 @@ class _Training:
             judged=judge(state.epochs, self.data.classes),
             summary={
                 **summarize(state.epochs),
-                "oscillating_share": self.trainer.oscillations.share(),
+                "oscillating_share": self.trainer.oscillations.share() if self._is_whole() else None,
                 "zero_rate_epoch": self.zero_rate_epoch if zero_rate else None,
                 "zero_rate_weights_sha256": zero_rate,
             },

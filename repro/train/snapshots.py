@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.config import Plan, Run
-from repro.config.trajectories import SNAPSHOTS, departures, snapshot_path, snapshots_of, trajectory_hash
+from repro.config.trajectories import SNAPSHOTS, departures, shared_epochs, snapshot_path, snapshots_of, trajectory_hash
 from repro.records import CHECKPOINT_NAME
 from repro.records.files import TEMPORARY
 from repro.records.integrity import DamagedError
@@ -40,6 +40,15 @@ class Snapshots:
         self._pattern = SNAPSHOTS.format(trajectory=trajectory, seed=run.seed)
         near = [other for other in plan or () if other.seed == run.seed and other.key != run.key]
         self._family = [other for other in near if trajectory_hash(other.spec) == trajectory]
+
+    @property
+    def ends(self) -> set[int]:
+        """Epochs after which other runs end that can take all of theirs from this one."""
+        return {
+            other.epochs_to_train
+            for other in self._family
+            if shared_epochs(other.spec, self._run.spec) == other.epochs_to_train
+        }
 
     def take(self, check: Check) -> Checkpoint | None:
         """The longest snapshot that fits and that ``check`` takes; one that does not is named and left alone."""

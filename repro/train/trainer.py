@@ -36,7 +36,8 @@ class Trainer:
             batch norm cannot normalise, joins the batch before it.
         epochs_done: Completed epochs.
         steps_done: Completed steps of the epoch under way; 0 between epochs.
-        oscillations: Counts, in the run's last epoch, weights whose codes go back and forth.
+        oscillations: Counts weights whose codes go back and forth.
+        watched: Epochs in which it does: the run's last, and the last of any run that takes its epochs from this one.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Trainer:
         self._fused_update = FusedUpdate(self.optimizer, self.weight_clip, self._parameters)
         self._mean, self._std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
         self.oscillations = OscillationWatch(quant_layers(self.model).values())
+        self.watched = {spec["epochs"]}
         self.epochs_done = self.steps_done = 0
         self.batches = _batches(len(data.train.labels), spec["batch_size"])
         self._draw = self._draw_epoch()
@@ -114,7 +116,7 @@ class Trainer:
             for total in self._sums.values():
                 total.zero_()
             self.weight_clip.reset()
-            if self._in_last_epoch():
+            if self._watches():
                 self.oscillations.restart()
             self._generator.manual_seed(derive_seed(self.seed, "dropout", self.epochs_done + 1))
         self.model.train()
@@ -124,11 +126,12 @@ class Trainer:
         set_matmul_precision(self.device, self.spec["precision"])
         self._graph(*self.batches[self.steps_done])
         self.steps_done += 1
-        if self._in_last_epoch():
+        if self._watches():
             self.oscillations.update()
 
-    def _in_last_epoch(self) -> bool:
-        return self.epochs_done == self.spec["epochs"] - 1
+    def _watches(self) -> bool:
+        """Whether the epoch under way is one in which oscillations are counted."""
+        return self.epochs_done + 1 in self.watched
 
     def finish_epoch(self) -> dict[str, float]:
         """Close the epoch.
@@ -174,9 +177,12 @@ class Trainer:
             "sums": self._sums,
             "moved": self.weight_clip.moved,
             "generator": self._generator.get_state(),
-            # 6 bytes a weight, and empty before the last epoch
-            **({"oscillations": self.oscillations.state()} if self.epochs_done >= self.spec["epochs"] - 1 else {}),
+            # 6 bytes a weight, only in and after an epoch that counts them
+            **({"oscillations": self.oscillations.state()} if self._has_watched() else {}),
         }
+
+    def _has_watched(self) -> bool:
+        return (self.epochs_done if not self.steps_done else self.epochs_done + 1) in self.watched
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state()``, before the first step; the generator matters only in the middle of an epoch."""
@@ -188,7 +194,7 @@ class Trainer:
         for moved, value in zip(self.weight_clip.moved, state["moved"], strict=True):
             moved.copy_(value)
         self._generator.set_state(state["generator"].cpu())
-        if "oscillations" in state:  # absent before the last epoch, and in older files
+        if "oscillations" in state:  # absent in and after other epochs, and in older files
             self.oscillations.load(state["oscillations"])
 
     def _draw_epoch(self) -> AugmentationDraw:
