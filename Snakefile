@@ -13,7 +13,6 @@ PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlfl
 shell.prefix(f'set -euo pipefail; repro() {{{{ {workflow_command(workflow.is_main_process)} "$@"; }}}}; ')
 
 
-# Records of other scales, and stale ones, are plain files that no rule makes again.
 wildcard_constraints:
     scale=PLAN.scale.name,
     seed=r"\d+",
@@ -39,9 +38,10 @@ rule train:
     threads: lambda job: slots(PLAN.scale.torch_threads, workflow.cores)
     resources:
         gpu=int(has_gpu()),
+    params:
+        command="train {experiment} --scale {scale} --seed {seed} --expect-spec {spec}",
     shell:
-        "repro {rule} {wildcards.experiment} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --expect-spec {wildcards.spec} >> {log} 2>&1"
+        "repro {params.command} >> {log} 2>&1"
 
 
 # Where weights are gone. `update`, for Snakemake deletes other outputs first: here what training has just written.
@@ -52,6 +52,8 @@ use rule train as weights with:
         update("results/{scale}/{experiment}/seed{seed}-{spec}/weights.pt"),
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}-weights.log",
+    params:
+        command="weights {experiment} --scale {scale} --seed {seed} --expect-spec {spec}",
 
 
 # All records on disk, not only those of this scale: committed evidence stands beside what this machine ran.
