@@ -106,7 +106,7 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
     write(factory, "main_cifar10", 0.98, scale="quick")
     row = judged().loc["cifar10_best"]
     assert (row["verdict"], row["measured"], row["measured_bf16"]) == (NOT_MEASURED, "", "")
-    shown = "98.00 % (n = 1, spread unknown, SE of the test images 0.74) at scale quick on digits10: main_cifar10"
+    shown = "98.00 % (n = 1, spread unknown, SE of the test images 0.74) at scale quick on digits10: “4-bit, CIFAR-10”"
     assert row["reduced"] == shown
     write(factory, "main_cifar10", 0.80, 0.81, 0.82, scale="short")
     frame = judged()
