@@ -18,7 +18,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from repro.text import duration
-from snakemake_logger_plugin_repro.files import PAGE, accuracies, described, last_words, verdicts
+from snakemake_logger_plugin_repro.files import PAGE, accuracies, described, last_words, mlflow_pages, verdicts
 
 WIDTH = 110
 LONG_SECONDS = 60.0  # a run that takes longer has a line when it starts, so to say
@@ -158,7 +158,8 @@ class LogHandler(LogHandlerBase):
             what = "report built" if job.rule == "report" else f"{job.name}: its weights are there"
             self._say(f"{what} ({took})")
         elif job.rule == "track":
-            self._say(last_words(Path(job.log), "MLflow:"))
+            for line in mlflow_pages(Path(job.log), self._scale):
+                self._say(line)
         self._show_running()
 
     def _job_error(self, record: LogRecord) -> None:

@@ -22,13 +22,32 @@ def described(record: Path) -> str:
 
 
 def last_words(log: Path, start: str) -> str:
-    """A log from its last line on that starts so; without one, its last line."""
+    """A log from its last line on that starts so; without one, its last line. In one line."""
     try:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        return " ".join(" ".join(last_lines(log, start)).split())[:MOST_CHARACTERS] or "its log is empty"
     except OSError:
         return "it has no log"
+
+
+def last_lines(log: Path, start: str) -> list[str]:
+    """The same, line by line.
+
+    Raises:
+        OSError: Without a log.
+    """
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     first = max((place for place, line in enumerate(lines) if line.startswith(start)), default=len(lines) - 1)
-    return " ".join(" ".join(lines[max(first, 0) :]).split())[:MOST_CHARACTERS] or "its log is empty"
+    return lines[max(first, 0) :]
+
+
+def mlflow_pages(log: Path, scale: str) -> list[str]:
+    """What `repro track` said, with the address of one scale's runs; of all where the scale is not known."""
+    try:
+        lines = last_lines(log, "MLflow:")
+    except OSError:
+        return []
+    lists = "runs of scale "
+    return [line for line in lines if not scale or not line.startswith(lists) or line.startswith(f"{lists}{scale}:")]
 
 
 def accuracies(scale: str) -> Iterator[str]:

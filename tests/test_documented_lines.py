@@ -11,7 +11,7 @@ import pytest
 from repro.cli import _parser
 from tests.conftest import PROJECT
 
-LINE = re.compile(r"(?:\$ )?((?:snakemake|python -m repro|repro|python -m benchmarks|mlflow)\b(?! ?[./]).*)")
+LINE = re.compile(r"(?:\$ )?((?:snakemake|python -m repro|repro|python -m benchmarks|mlflow)\b(?! ?[./]|-<).*)")
 
 RUN = (
     "python -m repro claims",
@@ -22,6 +22,10 @@ RUN = (
 # Run by a test of their own, at scale smoke or in a folder of its own
 ELSEWHERE = {
     "python -m repro export main_cifar10 --scale short --seed 0 --onnx": "tests/export/test_export_commands.py",
+    "python -m repro check FOLDER": "tests/check/test_check.py",
+    "python -m repro check results/short": "tests/check/test_check.py",
+    "python -m repro clean": "tests/test_leftovers.py",
+    "python -m repro crate --scale short DIR": "tests/crate/test_crate.py",
     "python -m repro init DIR": "tests/test_init.py",
     "python -m repro refresh": "tests/report/test_refresh.py",
     "python -m repro report": "tests/test_cli.py",
@@ -43,7 +47,7 @@ NOT_RUN = {
     "python -m repro train main_cifar10 --scale paper --seed 0": "needs real CIFAR, and days",
     "python -m repro train mobile_cifar10 --scale paper --seed 0 --threads 4 --no-track": "needs real CIFAR, and hours",
     "python -m repro weights main_cifar10 --scale short": "needs real CIFAR, and an hour",
-    "snakemake --lint": "one of the static checks",
+    "snakemake --unlock": "needs a lock that another machine left",
 }
 
 

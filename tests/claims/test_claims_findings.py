@@ -54,7 +54,7 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     write(factory, "main_cifar10", 0.92, scale="short")
     write(factory, "fp32_cifar10", 0.95, scale="short")
     assert re.search(
-        r"yet; −[\d.]+ points \(n = 1; at the paper's epoch 100 .*less unq.*\) at scale short\.$",
+        r"yet; −[\d.]+ points \(n = 1; at the paper's epoch 100 .*less “unq.*\) at scale short\.$",
         parity().sentence,
     )
     write(factory, "main_cifar10", 0.92, 0.92, 0.92)

@@ -249,9 +249,9 @@ def draw_cell(ax: Axes, place: float, mark: Mark, cell: Cell, *, upright: bool =
         line(cell.value - cell.standard_error, cell.value + cell.standard_error, linewidth=3, alpha=0.3, **pale)
     if math.isfinite(cell.low):
         x, y = (place, cell.value) if upright else (cell.value, place)
-        error = [cell.high - cell.value]
-        xerr, yerr = (None, error) if upright else (error, None)
-        ax.errorbar([x], [y], xerr=xerr, yerr=yerr, fmt="none", ecolor=mark.color, elinewidth=1, capsize=2)
+        half = [cell.high - cell.value]
+        ax.errorbar([x], [y], xerr=None if upright else half, yerr=half if upright else None, fmt="none",
+                    ecolor=mark.color, elinewidth=1, capsize=2)  # fmt: skip
     line(cell.value, **(DIVERGED_MARK if cell.status == DIVERGED else mark).look)
 
 
