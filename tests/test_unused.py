@@ -10,7 +10,10 @@ PROJECT = Path(__file__).parents[1]
 NAMED_IN = ["repro/config/registry.py", "Snakefile", "config.yaml", *(f"repro/**/*.{end}" for end in ("j2", "yaml"))]
 SET_FOR_OTHERS = {  # attributes of libraries' objects
     "allow_tf32", "benchmark", "fill_uninitialized_memory", "inter_op_num_threads", "intra_op_num_threads",
-    "log_severity_level", "optimized_model_filepath",
+    "license", "log_severity_level", "maxdict", "maxlevel", "maxlist", "maxlong", "maxother", "maxset", "maxstring",
+    "maxtuple", "optimized_model_filepath",
+    # and what they call
+    "_load_pyfunc", "closure",
 }  # fmt: skip
 
 

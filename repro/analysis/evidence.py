@@ -30,7 +30,7 @@ NOT_RUN = "not run"
 
 KEYS = ("scale", "experiment", "seed")
 RUN_COLUMNS = (*KEYS, "group", "title", *TEXTS, *EXPORT_TEXTS, *NUMBERS, *EXPORT_COLUMNS)
-PLANNED_COLUMNS = (*KEYS, "run", "status")
+STATE_COLUMNS = (*KEYS, "run", "status")
 STALE_COLUMNS = ("path", *KEYS, "spec_hash", "reason")
 UNREADABLE_COLUMNS = ("path", "error")
 
@@ -51,8 +51,7 @@ class Evidence:
         repeats: Like ``runs``: second records of a run that serves already, from another machine. Only
             comparisons of machines use them; anywhere else a seed counts once.
         repeat_epochs: ``epochs`` of the repeats.
-        repeat_layers: ``layers`` of the repeats.
-        planned: One row a run (not an experiment) that a scale asks for or that was found: its status is
+        states: One row a run (not an experiment) that a scale asks for or that was found: its status is
             ``completed``, ``diverged`` or ``not run``.
         stale: Records that stand in no table, and why.
         unreadable: Record files that cannot be used, and why.
@@ -66,8 +65,7 @@ class Evidence:
     weights: pd.DataFrame
     repeats: pd.DataFrame
     repeat_epochs: pd.DataFrame
-    repeat_layers: pd.DataFrame
-    planned: pd.DataFrame
+    states: pd.DataFrame
     stale: pd.DataFrame
     unreadable: pd.DataFrame
     failed: pd.DataFrame
@@ -151,8 +149,7 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
         weights=_tables(first, "weights", WEIGHT_COLUMNS),
         repeats=_runs_frame(config, second),
         repeat_epochs=_tables(second, "epochs", EPOCH_COLUMNS),
-        repeat_layers=_tables(second, "layers", layer_columns),
-        planned=_planned_frame(plans, used, serves),
+        states=_states_frame(plans, used, serves),
         stale=pd.DataFrame(stale, columns=STALE_COLUMNS),
         unreadable=pd.DataFrame(unreadable, columns=UNREADABLE_COLUMNS),
         failed=pd.DataFrame(_failed(plans, used, results), columns=UNREADABLE_COLUMNS),
@@ -232,7 +229,7 @@ def _tables(serving: Serving, name: str, columns: tuple[str, ...]) -> pd.DataFra
     return pd.concat([repeated, pd.concat(frames, ignore_index=True)], axis=1)
 
 
-def _planned_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:
+def _states_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], serves: Serves) -> pd.DataFrame:
     rows = []
     for scale, plan in plans.items():
         wanted = {(scale, run.spec_hash, run.seed) for run in plan}
@@ -247,4 +244,4 @@ def _planned_frame(plans: Mapping[str, Plan], used: Mapping[Match, LoadedRun], s
                     "status": run.record.status if run else NOT_RUN,
                 }
             )
-    return pd.DataFrame(rows, columns=PLANNED_COLUMNS)
+    return pd.DataFrame(rows, columns=STATE_COLUMNS)

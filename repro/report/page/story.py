@@ -231,7 +231,7 @@ def _progress(records: Records) -> Iterator[Progress]:
         row = table[scale]
         done = int(row["completed"] + row["diverged"])
         if done or config.scales[scale].decides:
-            planned = evidence.planned.loc[evidence.planned["scale"] == scale, "status"]
+            planned = evidence.states.loc[evidence.states["scale"] == scale, "status"]
             seeds = [int(seed) for seed in str(row["seeds"]).split()]
             yield Progress(
                 scale, str(row["about"]), config.scales[scale].decides, done, int(row["runs"]),

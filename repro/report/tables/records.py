@@ -39,7 +39,7 @@ def coverage(evidence: Evidence) -> pd.DataFrame:
     """Runs by scale: completed, diverged, not run; hours and machines. A shared run counts once."""
     rows = []
     for scale in scale_order(evidence.config):
-        planned = evidence.planned[evidence.planned["scale"] == scale]
+        planned = evidence.states[evidence.states["scale"] == scale]
         found = evidence.runs[evidence.runs["scale"] == scale]
         runs = found.drop_duplicates("run")
         rows.append(
