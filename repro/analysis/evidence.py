@@ -51,6 +51,7 @@ class Evidence:
         repeats: Like ``runs``: second records of a run that serves already, from another machine. Only
             comparisons of machines use them; anywhere else a seed counts once.
         repeat_epochs: ``epochs`` of the repeats.
+        repeat_layers: ``layers`` of the repeats.
         states: One row a run (not an experiment) that a scale asks for or that was found: its status is
             ``completed``, ``diverged`` or ``not run``.
         stale: Records that stand in no table, and why.
@@ -65,6 +66,7 @@ class Evidence:
     weights: pd.DataFrame
     repeats: pd.DataFrame
     repeat_epochs: pd.DataFrame
+    repeat_layers: pd.DataFrame
     states: pd.DataFrame
     stale: pd.DataFrame
     unreadable: pd.DataFrame
@@ -149,6 +151,7 @@ def load_evidence(config: Config, results: str | Path) -> Evidence:
         weights=_tables(first, "weights", WEIGHT_COLUMNS),
         repeats=_runs_frame(config, second),
         repeat_epochs=_tables(second, "epochs", EPOCH_COLUMNS),
+        repeat_layers=_tables(second, "layers", layer_columns),
         states=_states_frame(plans, used, serves),
         stale=pd.DataFrame(stale, columns=STALE_COLUMNS),
         unreadable=pd.DataFrame(unreadable, columns=UNREADABLE_COLUMNS),

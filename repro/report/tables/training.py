@@ -156,7 +156,8 @@ def _phone_measured(name: str) -> Column:
 def _at_epoch(view: View, row: Row, name: str, epoch: int, runs: pd.DataFrame) -> pd.Series:
     """One figure a seed, from epochs.csv or layers.csv of the runs of one machine."""
     kind = "layers" if name == "levels_mean" else "epochs"
-    frames: list[Any] = [view.frame(kind, row.experiment or ""), getattr(view.evidence, f"repeat_{kind}")]
+    repeats = {"epochs": view.evidence.repeat_epochs, "layers": view.evidence.repeat_layers}
+    frames: list[Any] = [view.frame(kind, row.experiment or ""), repeats[kind]]
     rows = pd.concat([frame for frame in frames if len(frame)])
     rows = rows[rows["path"].isin(runs["path"]) & (rows["experiment"] == row.experiment) & (rows["epoch"] == epoch)]
     column = "levels" if kind == "layers" else name
