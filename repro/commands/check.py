@@ -5,7 +5,7 @@ from pathlib import Path
 
 from repro.commands.options import add_config
 from repro.errors import ReproError
-from repro.text import printable
+from repro.text import harmless
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         for folder in folders:
             problems = check_run(folder, config)
             refused += bool(problems)
-            print(printable(f"{'refused' if problems else 'accepted'}: {folder}"))
+            print(harmless(f"{'refused' if problems else 'accepted'}: {folder}"))
             for problem in problems:
-                print(printable(f"  {problem}"))
+                print(harmless(f"  {problem}"))
     return 1 if refused else 0

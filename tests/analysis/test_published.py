@@ -29,7 +29,7 @@ def test_they_are_left_to_those_who_name_them(config: Config) -> None:
     for scale in config.scales:
         plan = Plan(config, scale)
         published = {run.key for run in plan if config.experiments[run.experiment].group == "published"}
-        assert published == {run.key for run in plan} - {run.key for run in plan.default_runs}
+        assert not published & {run.key for run in plan.default_runs}
         assert bool(published) == (scale in ("paper_bf16", "paper"))
 
 

@@ -12,7 +12,7 @@ from repro.analysis import load_evidence
 def test_without_exports_the_tables_say_not_run(factory):
     factory.write("main_cifar10", "paper")
     table = shown(factory, "inference")
-    assert set(table) == {"4-bit, CIFAR-10 (main_cifar10)", "FP32, same training (fp32_cifar10)"}
+    assert set(table) == {"4-bit, CIFAR-10", "FP32, same training"}
     assert {row["torch_fp32_seconds_1"] for row in table.values()} == {"not run"}
     files = shown(factory, "table6")["CIFAR-10: safetensors file, whole"]
     assert (files["ours MB"], files["arithmetic MB"]) == ("not run", "–")
@@ -35,8 +35,8 @@ def test_the_inference_table_has_a_row_an_exported_experiment(factory):
     factory.write("main_cifar10", "paper", seed=1, best=0.8)  # not exported: in no cell
     factory.export(factory.write("fp32_cifar10", "short"), onnx=False)
     table = grid(factory, "inference", "paper")
-    ours = rows(table)["4-bit, CIFAR-10 (main_cifar10)"]
-    assert list(rows(table)) == ["4-bit, CIFAR-10 (main_cifar10)"]
+    ours = rows(table)["4-bit, CIFAR-10"]
+    assert list(rows(table)) == ["4-bit, CIFAR-10"]
     assert ours["onnx_test_accuracy"] == "88.80 (0.32)†"
     assert ours["onnx_logit_difference"] == "0.44†"
     assert ours["machine"] == "x86_64 · a processor, 1 thread"

@@ -29,7 +29,7 @@ def test_what_is_quantised_its_bits_and_its_gap(factory):
     factory.write("fp32_cifar10", best=0.95)
     factory.write("main_cifar10", best=0.93)
     factory.write("ptq4_gptq_cifar10", best=0.9)
-    table = shown(factory, "methods")
+    table = shown(factory, "side_by_side")
     assert {table[row]["kind"] for row in ("FP32, same training", "4-bit, CIFAR-10", "PTQ, 4-bit, GPTQ")} == {
         "nothing", "weights", "after training",
     }  # fmt: skip
@@ -42,17 +42,17 @@ def test_what_is_quantised_its_bits_and_its_gap(factory):
 
 def test_the_share_of_oscillating_weights_of_records_that_have_it(factory):
     path = factory.write("main_cifar10") / "record.json"
-    assert shown(factory, "methods")["4-bit, CIFAR-10"]["oscillating_share"] == "–"
+    assert shown(factory, "side_by_side")["4-bit, CIFAR-10"]["oscillating_share"] == "–"
     record = read_record(path)
     newer = dataclasses.replace(record, summary={**record.summary, "oscillating_share": 0.0421})
     path.write_text(json.dumps(dataclasses.asdict(newer)))
-    assert shown(factory, "methods")["4-bit, CIFAR-10"]["oscillating_share"].startswith("4.21")
+    assert shown(factory, "side_by_side")["4-bit, CIFAR-10"]["oscillating_share"].startswith("4.21")
 
 
 def test_the_figure_has_the_most_bits_first(factory):
     for name, best in (("fp32_cifar10", 0.95), ("main_cifar10", 0.93), ("nf4_cifar10", 0.94)):
         factory.write(name, best=best)
-    lines = drawing(factory, "methods").data["row"].tolist()
+    lines = drawing(factory, "side_by_side").data["row"].tolist()
     assert [line.partition(" · ")[0] for line in lines] == [
         "FP32, same training",
         "NF4, blocks of 64",

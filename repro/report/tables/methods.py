@@ -78,7 +78,7 @@ def _oscillating(view: View, row: Row) -> Cell:
 
 
 SIDE_BY_SIDE = Table(
-    "methods",
+    "side_by_side",
     "Methods side by side",
     "Every method in the main run's training, or on its unquantised weights. Bits: a file's, with scales and all that "
     "stays in FP32.",
