@@ -12,7 +12,7 @@ from repro.train.files import tensors_digest
 from repro.train.kept import load_weights
 
 CLOCKS = ("wall_seconds", "images_per_second")
-OF_THE_MACHINE = ("time/", "timing/", "system/")  # MLflow's groups
+OF_THE_MACHINE = ("time/", "timing/", "system/", "environment.peak_memory_bytes")  # of MLflow's figures
 OF_THE_DAY = ("timing", "environment")  # of a record: when and where, not what
 # Locks are empty files that stay; `.live` and sockets are of processes; the rest is Snakemake's own.
 COMPARED = ("results", "report")

@@ -41,7 +41,7 @@ def test_the_inference_table_has_a_row_an_exported_experiment(factory):
     assert ours["onnx_logit_difference"] == "0.44†"
     assert ours["machine"] == "x86_64 · a processor, 1 thread"
     assert ours["onnx_int4_seconds_128"] == "512.03†"
-    other = shown(factory, "inference", "short")["Unquantised (bf16), same training (fp32_cifar10)"]
+    other = shown(factory, "inference", "short")["Unquantised (bf16), same training"]
     assert other["onnx_test_accuracy"] == "not run"
     assert other["file_test_accuracy"] != "not run"
 

@@ -52,7 +52,7 @@ def test_the_share_of_oscillating_weights_of_records_that_have_it(factory):
 def test_the_figure_has_the_most_bits_first(factory):
     for name, best in (("fp32_cifar10", 0.95), ("main_cifar10", 0.93), ("nf4_cifar10", 0.94)):
         factory.write(name, best=best)
-    lines = drawing(factory, "side_by_side").data["row"].tolist()
+    lines = drawing(factory, "accuracy_by_bits").data["row"].tolist()
     assert [line.partition(" · ")[0] for line in lines] == [
         "FP32, same training",
         "NF4, blocks of 64",

@@ -27,7 +27,7 @@ def _draw(view: View) -> Drawing:
 
 
 METHODS = Plot(
-    "side_by_side",
+    "accuracy_by_bits",
     "How much accuracy at how many bits?",
     "The main run's training under every method, the most bits a parameter first. One seed where no interval stands.",
     "Dot plot of test accuracy after the last epoch, one line a method, ordered by the bits a parameter in a file.",
