@@ -12,7 +12,7 @@ from repro.train.files import tensors_digest
 from repro.train.kept import load_weights
 
 CLOCKS = ("wall_seconds", "images_per_second")
-OF_THE_MACHINE = ("time/", "timing/", "system/", "environment.peak_memory_bytes")  # of MLflow's figures
+OF_THE_MACHINE = ("time/", "timing/", "system/", "environment.peak_memory_bytes")  # of what MLflow has
 OF_THE_DAY = ("timing", "environment")  # of a record: when and where, not what
 # Locks are empty files that stay; `.live` and sockets are of processes; the rest is Snakemake's own.
 COMPARED = ("results", "report")
@@ -93,6 +93,9 @@ def _mlflow_runs(folder: Path) -> dict[str, list[Any]]:
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id], max_results=10_000):
             tags = {n: v for n, v in run.data.tags.items() if n != DIGEST_TAG and not n.startswith("mlflow.")}
-            figures = {n: repr(v) for n, v in run.data.metrics.items() if not n.startswith(OF_THE_MACHINE)}
-            found.setdefault(tags.get(KEY_TAG, ""), []).append([run.info.status, run.data.params, tags, figures])
+            told = [
+                {name: str(value) for name, value in all_of.items() if not name.startswith(OF_THE_MACHINE)}
+                for all_of in (run.data.params, tags, run.data.metrics)
+            ]
+            found.setdefault(tags.get(KEY_TAG, ""), []).append([run.info.status, *told])
     return found

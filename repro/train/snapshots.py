@@ -23,7 +23,8 @@ class Snapshots:
     A snapshot is a whole checkpoint, in a hidden file beside the experiments of its scale. It never has to be there:
     without it a run trains from the start, to the same bits. Any process may write or delete one at any time, and
     anybody may delete them all. Only runs that the plan lists wait for one: a seed that the scale does not list
-    trains alone, and without a plan nothing is shared.
+    trains alone, and without a plan nothing is shared. Those that only run when they are named take what is there, but
+    nothing is kept for them: they may never come.
     """
 
     def __init__(self, run: Run, plan: Plan | None, results: Path, setting: Mapping[str, Any]) -> None:
@@ -40,6 +41,8 @@ class Snapshots:
         self._pattern = SNAPSHOTS.format(trajectory=trajectory, seed=run.seed)
         near = [other for other in plan or () if other.seed == run.seed and other.key != run.key]
         self._family = [other for other in near if trajectory_hash(other.spec) == trajectory]
+        expected = {other.key for other in plan.default_runs} if plan else set()
+        self._expected = [other for other in self._family if other.key in expected]
 
     @property
     def ends(self) -> set[int]:
@@ -91,9 +94,9 @@ class Snapshots:
                 path.unlink(missing_ok=True)
 
     def _waiting(self) -> list[Run]:
-        """Runs of this trajectory that have not begun."""
+        """Runs of this trajectory that are to come and have not begun."""
 
         def begun(run: Run) -> bool:
             return run.record_path(self._results).exists() or (run.directory(self._results) / CHECKPOINT_NAME).exists()
 
-        return [other for other in self._family if not begun(other)]
+        return [other for other in self._expected if not begun(other)]
