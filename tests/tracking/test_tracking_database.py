@@ -128,8 +128,11 @@ def test_kill_in_the_migration(results, tmp_path, delay, quick_migration):
     time.sleep(delay)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert inspect(tmp_path / "mlflow.db") is State.ABSENT
-    assert sync_records(results) == SyncResult(added=1)
+    if inspect(tmp_path / "mlflow.db") is State.ABSENT:
+        assert sync_records(results) == SyncResult(added=1)
+    else:  # the machine was faster than the kill
+        assert delay and inspect(tmp_path / "mlflow.db") is State.WHOLE
+        sync_records(results)
     (run,) = runs_of(client_of(tmp_path / "mlflow.db"))
     assert is_exact(client_of(tmp_path / "mlflow.db"), run)
 
