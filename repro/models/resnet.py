@@ -5,8 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from repro.models.base import ChainModel
 from repro.models.chain import Chain
-from repro.models.vgg import initialize
 from repro.quant import QuantConv2d, QuantLinear
 from repro.quant.sequence import Stage, chain_sequence
 
@@ -48,7 +48,7 @@ class Residual(Chain):
         return chain_sequence(self, prefix)
 
 
-class ResNet20(nn.Module):
+class ResNet20(ChainModel):
     """A convolution, nine residual blocks in three stages, the mean over the map, and a linear layer.
 
     269,722 parameters for 10 classes. Layers are named conv1, block1_1.conv1 .. block3_3.conv2 and fc.
@@ -62,7 +62,6 @@ class ResNet20(nn.Module):
             image_shape: Channels, height and width of an image; any height and width will do.
             width: Factor on all channel counts; 1 is the published model.
         """
-        super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = max(FEWEST, round(STAGE_CHANNELS[0] * width))
         layers["conv1"] = QuantConv2d(image_shape[0], channels, kernel_size=3, padding=1, bias=False)
@@ -77,14 +76,4 @@ class ResNet20(nn.Module):
         layers["pool"] = nn.AdaptiveAvgPool2d(1)
         layers["flatten"] = nn.Flatten()
         layers["fc"] = QuantLinear(channels, classes)
-        self.layers = Chain(layers)
-        initialize(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, C, H, W] to logits [N, classes]."""
-        logits: Tensor = self.layers(images)
-        return logits
-
-    def sequence(self, prefix: str = "") -> list[Stage]:
-        """See ``repro.quant.sequence``."""
-        return chain_sequence(self.layers, f"{prefix}layers.")
+        super().__init__(layers)

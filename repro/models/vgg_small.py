@@ -2,17 +2,15 @@
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
-from repro.models.chain import Chain
-from repro.models.vgg import initialize
+from repro.models.base import ChainModel
 from repro.quant import QuantConv2d, QuantLinear
-from repro.quant.sequence import Stage, chain_sequence
 
 BLOCK_CHANNELS = (128, 256, 512)
 
 
-class VGGSmall(nn.Module):
+class VGGSmall(ChainModel):
     """128-128-M-256-256-M-512-512-M and one linear layer; 4,660,106 parameters for 10 classes and 32x32 images.
 
     Layers are named conv1..conv6 and fc. No convolution has a bias: batch norm follows each.
@@ -26,7 +24,6 @@ class VGGSmall(nn.Module):
             image_shape: Channels, height and width of an image, at least 8 pixels each way.
             width: Factor on all channel counts; 1 is the published model.
         """
-        super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, *sides = image_shape
         index = 0
@@ -43,14 +40,4 @@ class VGGSmall(nn.Module):
         height, width_left = (pixels // 2 ** len(BLOCK_CHANNELS) for pixels in sides)
         layers["flatten"] = nn.Flatten()
         layers["fc"] = QuantLinear(channels * height * width_left, classes)
-        self.layers = Chain(layers)
-        initialize(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, C, H, W] to logits [N, classes]."""
-        logits: Tensor = self.layers(images)
-        return logits
-
-    def sequence(self, prefix: str = "") -> list[Stage]:
-        """See ``repro.quant.sequence``."""
-        return chain_sequence(self.layers, f"{prefix}layers.")
+        super().__init__(layers)

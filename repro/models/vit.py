@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from repro.models.chain import Chain
-from repro.models.vgg import initialize
+from repro.models.base import ChainModel
 from repro.quant import QuantConv2d, QuantLinear
-from repro.quant.sequence import Stage, chain_sequence
+from repro.quant.sequence import Stage
 
 PATCH = 4  # pixels, each way: 64 tokens of a 32x32 image
 DEPTH, HEADS, HEAD_FEATURES = 12, 3, 64
@@ -85,7 +84,7 @@ class TokenMean(nn.Module):
         return tokens.mean(1)
 
 
-class ViTTiny(nn.Module):
+class ViTTiny(ChainModel):
     """Patches of 4x4, 12 blocks of 192 features and 3 heads, a linear layer; 5,362,378 parameters for 10 classes.
 
     Every product with weights is a layer that can be quantised: the patches, 72 in the blocks and the classifier,
@@ -103,21 +102,10 @@ class ViTTiny(nn.Module):
             image_shape: Channels, height and width of an image, at least 4 pixels each way.
             width: Factor on a head's features; 1 is ViT-Tiny.
         """
-        super().__init__()
         features = HEADS * max(2, round(HEAD_FEATURES * width))
         layers: OrderedDict[str, nn.Module] = OrderedDict(embed=Embedding(image_shape, features))
         layers |= {f"block{index}": Block(features) for index in range(1, DEPTH + 1)}
         layers["norm"] = nn.LayerNorm(features)
         layers["mean"] = TokenMean()
         layers["head"] = QuantLinear(features, classes)
-        self.layers = Chain(layers)
-        initialize(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, C, H, W] to logits [N, classes]."""
-        logits: Tensor = self.layers(images)
-        return logits
-
-    def sequence(self, prefix: str = "") -> list[Stage]:
-        """See ``repro.quant.sequence``."""
-        return chain_sequence(self.layers, f"{prefix}layers.")
+        super().__init__(layers)
