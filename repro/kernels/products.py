@@ -1,14 +1,17 @@
-"""Convolutions and matrix products in bfloat16 on processors without instructions for it.
+"""Convolutions and matrix products that torch is slow at on a CPU.
 
-There torch multiplies bfloat16 numbers one by one, some fifteen times slower than FP32. The same arithmetic (factors
-rounded to bfloat16, their products summed in FP32, the result rounded to bfloat16) is had from FP32 kernels on
-factors that have been rounded: products of two 8-bit significands are exact in FP32.
+**3x3 convolutions** go through Winograd's F(4x4, 3x3) (Lavin and Gray 2016), with a quarter of the products, summed in
+FP32: 1.8 times as fast as torch's own FP32 convolutions (`benchmarks/README.md`). Its error is some 1e-5 of the largest
+output, where torch's is 1e-6: it sums in another order, as another number of threads does. A few images at a time, so
+that what lies between the transforms and the products stays in the cache.
 
-3x3 convolutions go through Winograd's F(4x4, 3x3) (Lavin and Gray 2016), with a quarter of the products. Its error,
-some 1e-5 of the largest output, is far below the rounding to bfloat16 that follows, up to 2^-9 of each output.
+**bfloat16 on processors without instructions for it.** There torch multiplies bfloat16 numbers one by one, some fifteen
+times slower than FP32. The same arithmetic (factors rounded to bfloat16, their products summed in FP32, the result
+rounded to bfloat16) is had from FP32 kernels on factors that have been rounded: products of two 8-bit significands are
+exact in FP32, and Winograd's error is far below the rounding that follows, up to 2^-9 of each output.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -20,7 +23,9 @@ from repro.kernels.call import call_kernel, floats, of_type
 from repro.kernels.library import library
 
 TILE = 4
-MIN_CHANNELS = 16  # of input and output: below it the matrix products are too thin to pay
+# Of input and output: below it the matrix products are too thin to pay.
+MIN_CHANNELS = {torch.bfloat16: 16, torch.float32: 32}
+CHUNK = 2**18  # elements of the wider of input and output that are transformed at once: planes of 2.4 MB
 
 Operation = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -30,6 +35,8 @@ def product(
 ) -> Tensor:
     """``operation(inputs, weight, bias)``, in bfloat16 where autocast asks for it, fast on any CPU.
 
+    With ``REPRO_KERNELS=torch`` FP32 is torch's own.
+
     Args:
         operation: A convolution or ``linear``.
         inputs: [N, C, H, W] or [N, F].
@@ -38,14 +45,25 @@ def product(
         padded_3x3: It is a 3x3 convolution padded by one zero, with stride, dilation and groups of 1.
     """
     if not _emulates(inputs):
+        if padded_3x3 and _is_fp32(inputs, weight) and _fits_winograd(inputs, weight):
+            return _winograd(inputs, weight, bias)
         return operation(inputs, weight, bias)
     inputs, weight = inputs.to(torch.bfloat16), weight.to(torch.bfloat16)
     bias = None if bias is None else bias.to(torch.bfloat16)
     with torch.autocast("cpu", enabled=False):
         if padded_3x3 and _fits_winograd(inputs, weight):
-            result: Tensor = _Winograd.apply(inputs, weight, weight.new_zeros(len(weight)) if bias is None else bias)
-            return result
+            return _winograd(inputs, weight, bias)
         return operation(inputs.float(), weight.float(), None if bias is None else bias.float()).to(torch.bfloat16)
+
+
+def _is_fp32(inputs: Tensor, weight: Tensor) -> bool:
+    """Whether torch would multiply them in FP32 on a CPU."""
+    return (
+        inputs.device.type == "cpu"
+        and inputs.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _emulates(inputs: Tensor) -> bool:
@@ -71,7 +89,7 @@ def multiplies_bfloat16() -> bool:
 def _fits_winograd(images: Tensor, weight: Tensor) -> bool:
     height, width = images.shape[-2:]
     return (
-        min(weight.shape[:2]) >= MIN_CHANNELS
+        min(weight.shape[:2]) >= MIN_CHANNELS[images.dtype]
         and height % TILE == 0
         and width % TILE == 0
         and images.numel() > 0
@@ -80,35 +98,61 @@ def _fits_winograd(images: Tensor, weight: Tensor) -> bool:
     )
 
 
+def _winograd(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    result: Tensor = _Winograd.apply(images, weight, weight.new_zeros(len(weight)) if bias is None else bias)
+    return result
+
+
 class _Winograd(torch.autograd.Function):
-    """A 3x3 convolution with padding 1 of bfloat16 tensors, summed in FP32."""
+    """A 3x3 convolution with padding 1, summed in FP32."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        planes = _to_planes("winograd_input", images)
-        ctx.save_for_backward(planes, weight)
-        ctx.shape = images.shape
-        return _from_planes(_multiply(planes, _filters(weight).transpose(1, 2)), images.shape, bias.float())
+        ctx.save_for_backward(images, weight)
+        return _convolve(images, _filters(weight).transpose(1, 2), bias.float())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        planes, weight = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        images, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        images_gradient = None
+        images_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:  # a convolution too, with the filters turned around
-            filters = _filters(weight.flip(2, 3))
-            channels = weight.shape[1]
-            images_gradient = _from_planes(
-                _multiply(_to_planes("winograd_input", gradient), filters), ctx.shape, floats(channels).zero_()
-            )
-        products = _multiply(_to_planes("winograd_gradient", gradient).transpose(1, 2), planes)
-        by_place = floats(3, 3, *products.shape[1:])
-        call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
-        weight_gradient = by_place.permute(2, 3, 0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
-        if not ctx.needs_input_grad[2]:
-            return images_gradient, weight_gradient, None
-        return images_gradient, weight_gradient, gradient.sum((0, 2, 3), dtype=torch.float32).to(torch.bfloat16)
+            images_gradient = _convolve(gradient, _filters(weight.flip(2, 3)), floats(weight.shape[1]).zero_())
+        if ctx.needs_input_grad[1]:
+            weight_gradient = _weight_gradient(images, gradient)
+        if ctx.needs_input_grad[2]:
+            bias_gradient = gradient.sum((0, 2, 3), dtype=torch.float32).to(weight.dtype)
+        return images_gradient, weight_gradient, bias_gradient
+
+
+def _convolve(images: Tensor, filters: Tensor, bias: Tensor) -> Tensor:
+    """[N, C, H, W] with filters [36, C, C'] and a bias [C'] to [N, C', H, W] of the same type."""
+    channels = filters.shape[2]
+    size = (len(images), channels, *images.shape[2:])
+    result = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
+    for some in _chunks(images, channels):
+        planes, part = _multiply(_to_planes("winograd_input", images[some]), filters), result[some]
+        call_kernel(of_type("winograd_output", part), part, planes.shape[1], *part.shape[2:], channels, planes, bias)
+    return result
+
+
+def _weight_gradient(images: Tensor, gradient: Tensor) -> Tensor:
+    """[C', C, 3, 3] from [N, C, H, W] and [N, C', H, W], of their type."""
+    products = floats(36, gradient.shape[1], images.shape[1]).zero_()
+    for some in _chunks(images, gradient.shape[1]):
+        planes = _to_planes("winograd_gradient", gradient[some]).transpose(1, 2)
+        with torch.autocast("cpu", enabled=False):  # as in ``_multiply``
+            products.baddbmm_(planes, _to_planes("winograd_input", images[some]))
+    by_place = floats(3, 3, *products.shape[1:])
+    call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
+    return by_place.permute(2, 3, 0, 1).to(images.dtype, memory_format=torch.channels_last)
+
+
+def _chunks(images: Tensor, channels: int) -> Iterator[slice]:
+    """Images whose planes, or those of a result with ``channels``, fit into the cache."""
+    count = max(1, CHUNK // (max(images.shape[1], channels) * images.shape[2] * images.shape[3]))
+    return (slice(first, first + count) for first in range(0, len(images), count))
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
@@ -124,15 +168,6 @@ def _to_planes(kernel: str, images: Tensor) -> Tensor:
     planes = floats(36, tiles, channels)
     call_kernel(of_type(kernel, images), images, tiles, height, width, channels, planes)
     return planes
-
-
-def _from_planes(planes: Tensor, shape: torch.Size, bias: Tensor) -> Tensor:
-    """FP32 [36, tiles, C'] to bfloat16 [N, C', H, W], with N, H and W of ``shape``."""
-    channels, tiles = planes.shape[2], planes.shape[1]
-    size = (shape[0], channels, shape[2], shape[3])
-    images = torch.empty(size, dtype=torch.bfloat16, memory_format=torch.channels_last)
-    call_kernel(of_type("winograd_output", images), images, tiles, shape[2], shape[3], channels, planes, bias)
-    return images
 
 
 def _filters(weight: Tensor) -> Tensor:

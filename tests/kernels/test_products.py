@@ -1,4 +1,4 @@
-"""bfloat16 products on a CPU without instructions for them, against autocast and against float64."""
+"""Winograd's convolutions, and bfloat16 products without instructions for them, against autocast and float64."""
 
 import math
 from collections.abc import Callable
@@ -170,27 +170,60 @@ def test_equals_autocast_within_its_rounding(kind: str, monkeypatch: pytest.Monk
         assert ((our - their).abs() <= 2 * ROUNDING * their.abs() + 2 * ROUNDING * their.abs().max()).all()
 
 
-@pytest.mark.usefixtures("kernels")
-def test_winograds_own_error_is_far_below_bfloat16s() -> None:
-    """Transforms and products in FP32, before anything is rounded: 1e-5 of the largest output, as the module says."""
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [
+        ((4, 64, 16, 16), 64),
+        ((1, 32, 4, 4), 33),
+        ((3, 65, 4, 12), 130),
+        ((9, 64, 32, 32), 64),  # three chunks of images, the last one shorter
+        ((70, 48, 8, 8), 128),
+    ],
+)
+def test_fp32_within_1e_5_of_the_largest(
+    shape: tuple[int, ...], channels: int, winograd: list[torch.Size], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    images, weight = images_of(4, 64, 16, 16).bfloat16(), torch.randn(64, 64, 3, 3).bfloat16()
-    reference = conv2d(images.double(), weight.double(), padding=1)
-    planes = products._to_planes("winograd_input", images) @ products._filters(weight).transpose(1, 2)
-    fp32 = torch.empty(reference.shape).contiguous(memory_format=torch.channels_last)
-    products.call_kernel("winograd_output_f32", fp32, 4 * 16, 16, 16, 64, planes, torch.zeros(64))
-    error = (fp32.double() - reference).abs().max() / reference.abs().max()
-    assert error < 1e-5
-    gradient = images_of(4, 64, 16, 16).bfloat16()
-    leaf = weight.double().requires_grad_()
-    conv2d(images.double(), leaf, padding=1).backward(gradient.double())
-    sums = products._to_planes("winograd_input", images).transpose(1, 2) @ products._to_planes(
-        "winograd_gradient", gradient
-    )
-    by_place = torch.empty(3, 3, 64, 64)
-    products.call_kernel("winograd_weight_gradient", sums, 64 * 64, by_place)
-    error = (by_place.permute(3, 2, 0, 1).double() - leaf.grad).abs().max() / leaf.grad.abs().max()
-    assert error < 1e-5
+    layer = QuantConv2d(shape[1], channels, 3, padding=1).to(memory_format=torch.channels_last)
+    inputs, gradient = images_of(*shape), images_of(shape[0], channels, *shape[2:])
+    leaves = [values.detach().double().requires_grad_() for values in (inputs, layer.weight, layer.bias)]
+    expected = conv2d(*leaves, padding=1)
+    expected.backward(gradient.double())
+    outputs = {}
+    for kernels in ("fused", "torch"):
+        if kernels == "torch":
+            monkeypatch.setattr(products, "library", lambda: None)
+        leaf = inputs.clone().requires_grad_()
+        layer.zero_grad()
+        output = layer(leaf)
+        output.backward(gradient)
+        outputs[kernels] = output.detach()
+        results = [output.detach(), leaf.grad, layer.weight.grad, layer.bias.grad]
+        for result, reference in zip(results, [expected.detach(), *(leaf.grad for leaf in leaves)], strict=True):
+            assert result.dtype == torch.float32
+            assert (result.double() - reference).abs().max() < 1e-5 * reference.abs().max()
+        assert leaf.grad.is_contiguous(memory_format=torch.channels_last)
+    assert winograd == [torch.Size(shape)]
+    assert not torch.equal(outputs["fused"], outputs["torch"])
+
+
+def test_thin_fp32_convolutions_are_torchs_own(winograd: list[torch.Size]) -> None:
+    torch.manual_seed(0)
+    layer, inputs = QuantConv2d(16, 64, 3, padding=1), images_of(2, 16, 8, 8)
+    assert torch.equal(layer(inputs), conv2d(inputs, layer.weight, layer.bias, padding=1))
+    assert torch.equal(layer.double()(inputs.double()), conv2d(inputs.double(), layer.weight, layer.bias, padding=1))
+    assert winograd == []
+
+
+def test_frozen_weights_get_no_gradient(winograd: list[torch.Size]) -> None:
+    torch.manual_seed(0)
+    layer, inputs = QuantConv2d(32, 32, 3, padding=1), images_of(2, 32, 8, 8).requires_grad_()
+    layer.requires_grad_(False)
+    layer(inputs).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad is None
+    assert inputs.grad is not None
+    assert len(winograd) == 1
 
 
 def test_images_that_need_no_gradient_get_none(winograd: list[torch.Size]) -> None:
