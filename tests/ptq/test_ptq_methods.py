@@ -21,7 +21,7 @@ from repro.ptq.gptq import input_hessian, round_with_feedback
 from repro.quant import QuantConv2d, count_levels, effective_weight, largest_code, quant_layers, quantize
 from tests.conftest import example_options
 
-NEEDS_IMAGES = ("aciq", "adaround", "brecq", "cle", "foem", "gptq")
+NEEDS_IMAGES = ("aciq", "adaround", "brecq", "cle", "foem", "gptq", "rescomp")
 
 
 def trained(spread: float = 0.0) -> nn.Module:
