@@ -95,7 +95,7 @@ def rescomp_by_hand(
 def test_rescomp_is_the_least_squares_column_by_column(shares: tuple[float, float]) -> None:
     net, images = one_layer(24, 20)
     weight, generator = net[0].weight.detach(), torch.Generator().manual_seed(5)
-    wanted = images + 0.2 * torch.randn(images.shape, generator=generator)
+    wanted = images @ (torch.eye(24) + 0.2 * torch.randn(24, 24, generator=generator))
     hessian, drift = input_hessian(net[0], images), input_moment(net[0], wanted - images, images)
     scale = weight.abs().amax(1) / 3
     codes = round_with_residuals(weight, scale, hessian, drift, 3, shares)
