@@ -31,7 +31,7 @@ class AnnealedStatsQuantizer(StatsQuantizer):
             weight: The layer's initial weight, for shape and device.
             bit_width: Bits of a weight.
             start: Completed epochs from which on weights settle.
-            boundary_range: In widths of a level: 0.003 to 0.01 in the original, 0.005 mostly.
+            boundary_range: In widths of a level: 0.003 to 0.01 in the original, mostly 0.005 or 0.007.
         """
         super().__init__(weight, bit_width)
         self.start, self.boundary_range = start, boundary_range
