@@ -33,6 +33,8 @@ def test_what_is_quantised_its_bits_and_its_gap(factory):
     factory.write("fp32_cifar10", best=0.95)
     factory.write("main_cifar10", best=0.93)
     factory.write("ptq4_gptq_cifar10", best=0.9)
+    for name in ("outlook_w4a4_cifar10", "qat8_cifar10"):
+        factory.write(name)
     table = shown(factory, "side_by_side")
     assert {table[row]["kind"] for row in ("FP32, same training", "4-bit, CIFAR-10", "PTQ, 4-bit, GPTQ")} == {
         "nothing", "weights", "after training",
@@ -42,6 +44,15 @@ def test_what_is_quantised_its_bits_and_its_gap(factory):
     assert table["4-bit, CIFAR-10"]["packed_bits"] == f"{8 * 1651680 / 3251018:.2f}"
     assert table["FP32, same training"]["packed_bits"] == f"{8 * 13018820 / 3251018:.2f}"
     assert table["4-bit, CIFAR-10"][f"gap {LAST}"].startswith("2.00")
+
+
+def test_methods_that_were_not_run_are_named_below_the_table(factory):
+    factory.write("fp32_cifar10")
+    factory.write("quantizer_gaussws_cifar10")
+    table = grid(factory, "side_by_side")
+    assert [table.rows[place].experiment for place in table.filled] == ["fp32_cifar10", "quantizer_gaussws_cifar10"]
+    assert {"4-bit, CIFAR-10", "PTQ, 4-bit, GPTQ with ResComp"} <= set(table.waiting)
+    assert len(table.waiting) == len(compared(factory.config)) - 2
 
 
 def test_the_share_of_oscillating_weights_of_records_that_have_it(factory):
