@@ -8,7 +8,7 @@ from typing import Any
 
 from repro.config.options import NONE, Option, Problems, check, merge
 from repro.config.read import read_yaml
-from repro.config.registry import QUANTIZERS
+from repro.config.registry import OPTIMIZERS, PTQ_METHODS, QUANTIZERS
 from repro.config.schema import ABOUT, EXPERIMENT, MOST_SEED, NAME, SCALE
 from repro.config.spec import Spec
 from repro.errors import ReproError
@@ -157,7 +157,8 @@ def _build(raw: Any, problems: Problems) -> Config | None:
     if problems.lines:
         return None
     _check_post_training(experiments, scales, problems)  # type: ignore[arg-type]
-    _check_inputs(experiments, problems)  # type: ignore[arg-type]
+    for name, experiment in experiments.items():
+        _check_pairs(f"experiments.{name}", experiment.settings, problems)  # type: ignore[union-attr]
     return Config(scale=scale, scales=scales, experiments=experiments)  # type: ignore[arg-type]
 
 
@@ -259,16 +260,25 @@ def _check_post_training(experiments: Mapping[str, Experiment], scales: Iterable
             )
 
 
-def _check_inputs(experiments: Mapping[str, Experiment], problems: Problems) -> None:
-    """A method that quantises inputs itself would lose that to an activation quantiser."""
-    for name, experiment in experiments.items():
-        settings = experiment.settings
-        weights, inputs = settings["quantizer"]["name"], settings["activation_quantizer"]["name"]
-        if NONE not in (weights, inputs) and QUANTIZERS[weights].input_bits is not None:
-            problems.add(
-                f"experiments.{name}.activation_quantizer",
-                f"{weights} quantises the inputs itself: give this experiment `activation_quantizer: none`",
-            )
+def _check_pairs(path: str, settings: Spec, problems: Problems) -> None:
+    """Two methods that do the same, of which one would be lost or undo the other; a rule without anything to rule."""
+    weights, inputs = settings["quantizer"]["name"], settings["activation_quantizer"]["name"]
+    if NONE not in (weights, inputs) and QUANTIZERS[weights].input_bits is not None:
+        problems.add(
+            f"{path}.activation_quantizer",
+            f"{weights} quantises the inputs itself: give this experiment `activation_quantizer: none`",
+        )
+    after = settings["ptq"]
+    if after.get("bias_correction", "own") != "own" and PTQ_METHODS[after["name"]].corrects_biases:
+        problems.add(f"{path}.ptq.bias_correction", f"{after['name']} corrects the biases itself: leave this out")
+    optimizer = settings["optimizer"]
+    if optimizer["mup_base_width"] is not None and OPTIMIZERS[optimizer["name"]].width_exponent is None:
+        problems.add(
+            f"{path}.optimizer.mup_base_width",
+            f"muP leaves the hidden matrices' rate as it is under {optimizer['name']}: leave this out",
+        )
+    if optimizer["mup_base_width"] is not None and "width" not in settings["model"]:
+        problems.add(f"{path}.optimizer.mup_base_width", f"{settings['model']['name']} has no width: leave this out")
 
 
 def _experiment(name: str, value: Any, defaults: Mapping[str, Any], problems: Problems) -> Experiment | None:

@@ -17,6 +17,7 @@ POSITIVE = Option(float, minimum=0, above=True)
 COUNT = Option(int, minimum=1)
 FACTOR = replace(POSITIVE, default=1.0)
 SHARE = Option(float, minimum=0, maximum=1, below=True)
+ALPHA = Option(float, minimum=0, maximum=1)
 DECAY = Option(float, minimum=0)
 EPOCHS = Option(float, minimum=0.01, maximum=1e9, in_epochs=True)
 RGB_32 = (3, 32, 32)  # channels, height, width
@@ -97,6 +98,7 @@ QUANTIZERS: dict[str, Quantizer] = {
     "fp8_e4m3": Quantizer("repro.quant.float_formats:E4M3Quantizer"),
     "fp8_e5m2": Quantizer("repro.quant.float_formats:E5M2Quantizer"),
     "freezing": Quantizer("repro.quant.oscillation:FreezingQuantizer", bit_width=BITS, threshold=POSITIVE),
+    "gaussws": Quantizer("repro.quant.gaussian:GaussianNoiseQuantizer", bit_width=BITS),
     "int4_radix4": Quantizer("repro.quant.radix4:Int4Radix4Quantizer"),
     "int8_qat": Quantizer("repro.quant.int8_qat:Int8QatQuantizer", input_bits=8),
     "learned_clip": Quantizer(
@@ -110,6 +112,9 @@ QUANTIZERS: dict[str, Quantizer] = {
     "nf4": Quantizer("repro.quant.block:NF4Quantizer"),
     "nvfp4": Quantizer("repro.quant.microscaling:NVFP4Quantizer"),
     "statsq": Quantizer("repro.quant.statsq:StatsQuantizer", bit_width=BITS),
+    "statsq_annealed": Quantizer(
+        "repro.quant.annealing:AnnealedStatsQuantizer", bit_width=BITS, start=EPOCHS, boundary_range=POSITIVE,
+    ),
     "ternary": Quantizer("repro.quant.uniform:TernaryQuantizer"),
     "ternary_hadamard": Quantizer("repro.quant.hadamard:HadamardTernaryQuantizer"),
     "wage": Quantizer("repro.quant.uniform:WageQuantizer", bit_width=BITS),
@@ -132,28 +137,43 @@ WEIGHT_CLIPS: dict[str, Method] = {
     "hard": Method("repro.optim.clipping:hard_clip", bound=POSITIVE),
 }
 
+
+class Optimizer(Method):
+    """An optimiser.
+
+    Attributes:
+        width_exponent: Of the width by whose power muP divides the rate of hidden matrices; ``None`` where it does not.
+    """
+
+    def __init__(
+        self, code: str | Callable[..., Any], /, width_exponent: float | None = 1.0, **options: Option
+    ) -> None:
+        super().__init__(code, **options)
+        self.width_exponent = width_exponent
+
+
 # (parameters) -> torch.optim.Optimizer
-OPTIMIZERS: dict[str, Method] = {
-    "adamp": Method("repro.optim.adamp:AdamP", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
-    "adamw": Method(
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adamp": Optimizer("repro.optim.adamp:AdamP", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
+    "adamw": Optimizer(
         "repro.optim:adamw",
         learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
     ),
-    "adan": Method(
+    "adan": Optimizer(
         "repro.optim.adan:Adan",
         learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, beta3=SHARE, weight_decay=DECAY,
     ),
-    "lion": Method("repro.optim.lion:Lion", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
-    "muon": Method(
-        "repro.optim.muon:Muon",
+    "lion": Optimizer("repro.optim.lion:Lion", learning_rate=POSITIVE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY),
+    "muon": Optimizer(
+        "repro.optim.muon:Muon", width_exponent=0.5,
         learning_rate=POSITIVE, momentum=SHARE, beta1=SHARE, beta2=SHARE, weight_decay=DECAY,
     ),
-    "sgd": Method(
-        "repro.optim:sgd",
+    "sgd": Optimizer(
+        "repro.optim:sgd", width_exponent=None,
         learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
     ),
-    "sgdp": Method(
-        "repro.optim.adamp:SGDP",
+    "sgdp": Optimizer(
+        "repro.optim.adamp:SGDP", width_exponent=None,
         learning_rate=POSITIVE, momentum=SHARE, weight_decay=DECAY, nesterov=Option(bool, default=False),
     ),
 }  # fmt: skip
@@ -172,16 +192,30 @@ SCHEDULES: dict[str, Method] = {
     "multi_step": Method("repro.config.schedules:multi_step", milestones=replace(EPOCHS, length=-1), factor=SHARE),
 }
 
+
+class PostTraining(Method):
+    """A quantisation after training.
+
+    Attributes:
+        corrects_biases: The method does so itself, and takes no other correction.
+    """
+
+    def __init__(self, code: str | Callable[..., Any], /, corrects_biases: bool = False, **options: Option) -> None:
+        super().__init__(code, **options)
+        self.corrects_biases = corrects_biases
+
+
 # Post-training quantisation of the run of the same settings without it.
 # (model, calibration images or None) -> None; quantises the model in place, see repro.ptq.methods
-PTQ_METHODS: dict[str, Method] = {
-    "absmax": Method("repro.ptq.methods:absmax_tensor", bit_width=BITS),
-    "absmax_channel": Method("repro.ptq.methods:absmax_channel", bit_width=BITS),
-    "mse": Method("repro.ptq.methods:mse_tensor", bit_width=BITS),
-    "aciq": Method("repro.ptq.aciq:aciq", bit_width=BITS),
-    "adaround": Method("repro.ptq.adaround:adaround", bit_width=BITS, iterations=COUNT),
-    "brecq": Method("repro.ptq.reconstruction:block_reconstruction", bit_width=BITS, iterations=COUNT),
-    "cle": Method("repro.ptq.equalization:cross_layer_equalization", bit_width=BITS),
-    "gptq": Method("repro.ptq.gptq:gptq", bit_width=BITS),
-    "foem": Method("repro.ptq.gptq:foem", bit_width=BITS, beta=SHARE),
+PTQ_METHODS: dict[str, PostTraining] = {
+    "absmax": PostTraining("repro.ptq.methods:absmax_tensor", bit_width=BITS),
+    "absmax_channel": PostTraining("repro.ptq.methods:absmax_channel", bit_width=BITS),
+    "mse": PostTraining("repro.ptq.methods:mse_tensor", bit_width=BITS),
+    "aciq": PostTraining("repro.ptq.aciq:aciq", corrects_biases=True, bit_width=BITS),
+    "adaround": PostTraining("repro.ptq.adaround:adaround", bit_width=BITS, iterations=COUNT),
+    "brecq": PostTraining("repro.ptq.reconstruction:block_reconstruction", bit_width=BITS, iterations=COUNT),
+    "cle": PostTraining("repro.ptq.equalization:cross_layer_equalization", corrects_biases=True, bit_width=BITS),
+    "gptq": PostTraining("repro.ptq.gptq:gptq", bit_width=BITS),
+    "foem": PostTraining("repro.ptq.gptq:foem", bit_width=BITS, beta=SHARE),
+    "rescomp": PostTraining("repro.ptq.rescomp:rescomp", bit_width=BITS, alpha=ALPHA, alpha2=ALPHA),
 }

@@ -24,6 +24,12 @@ PRECISIONS = ("fp32", "tf32", "bf16")  # tf32: FP32 whose GPU products round the
 # Which weights post-training quantisation takes: the last, or those where the learning rate reaches zero before the end
 PTQ_SOURCE = Option(str, choices=("last", "zero_rate"), default="last")
 
+# What is done about the shift that quantised weights give a layer's mean output; ``own`` is the method's own, if any
+BIAS_CORRECTION = Option(str, choices=("own", "analytic", "empirical"), default="own")
+
+# Width at which rate and decay were found; by muP those of hidden matrices follow the model's. ``null``: no such rule
+MUP_BASE_WIDTH = Option(float, minimum=0, above=True, nullable=True, default=None)
+
 # What a run's numbers depend on. Its checked, resolved form is the run's identity.
 SPEC = Section(
     {
@@ -41,14 +47,19 @@ SPEC = Section(
         "quantizer": Choice(QUANTIZERS, optional=True),
         "activation_quantizer": Choice(ACTIVATION_QUANTIZERS, optional=True, default={"name": NONE}),
         "quantized_layers": Option(str, choices=("all", "inner"), default="all"),
-        "optimizer": Choice(OPTIMIZERS),
+        "optimizer": Choice(OPTIMIZERS, common={"mup_base_width": MUP_BASE_WIDTH}),
         "gradient_clip": Option(float, minimum=0, above=True, nullable=True),
         "weight_clip": Choice(WEIGHT_CLIPS, optional=True),
         "schedule": Choice(SCHEDULES),
         "epochs": Option(int, minimum=1, maximum=MOST_EPOCHS),
         "batch_size": Option(int, minimum=2, maximum=1_000_000),
         "precision": Option(str, choices=PRECISIONS),
-        "ptq": Choice(PTQ_METHODS, optional=True, default={"name": NONE}, common={"source": PTQ_SOURCE}),
+        "ptq": Choice(
+            PTQ_METHODS,
+            optional=True,
+            default={"name": NONE},
+            common={"source": PTQ_SOURCE, "bias_correction": BIAS_CORRECTION},
+        ),
     }
 )
 

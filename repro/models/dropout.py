@@ -23,7 +23,7 @@ class Dropout(nn.Dropout):
 
 
 def share_generator(model: nn.Module, generator: torch.Generator) -> None:
-    """Let every dropout layer of ``model`` draw from ``generator``, which lies on the model's device."""
+    """Let whatever draws in ``model`` draw from ``generator``, which lies on the model's device: dropout and noise."""
     for module in model.modules():
-        if isinstance(module, Dropout):
-            module.generator = generator
+        if hasattr(module, "generator"):
+            module.generator = generator  # type: ignore[assignment]

@@ -9,6 +9,7 @@ from torch import nn
 from repro.optim.base import Undecorated, rate
 from repro.optim.clipping import WeightClip, clip_gradients
 from repro.optim.fused import FusedUpdate
+from repro.optim.mup import scale_hidden
 
 
 class _AdamW(Undecorated, torch.optim.AdamW):
@@ -46,12 +47,13 @@ def sgd(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the rate of all parameters, in place where it is a tensor."""
+    """Set the rate of all parameters, in place where it is a tensor; a group may have a factor of its own on it."""
     for group in optimizer.param_groups:
+        own = learning_rate * group.get("rate_factor", 1.0)
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(learning_rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = learning_rate
+            group["lr"] = own
 
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "WeightClip",
     "adamw",
     "clip_gradients",
+    "scale_hidden",
     "set_learning_rate",
     "sgd",
 ]

@@ -15,25 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.optim.base import EPSILON, PerParameter, adam_direction
+from repro.optim.base import EPSILON, PerParameter, TwoBetas, adam_direction
 
 DELTA = 0.1  # of the angle below which a gradient counts as one at a right angle
 DECAY_SHARE = 0.1  # of the decay where the step was projected
 
 
-class AdamP(PerParameter):
+class AdamP(TwoBetas):
     """AdamW whose step loses its part along the weight where the weight's length does not matter."""
-
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        weight_decay: float,
-    ) -> None:
-        """As AdamW."""
-        super().__init__(parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
         """One step of one parameter."""

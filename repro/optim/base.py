@@ -47,6 +47,21 @@ class PerParameter(Undecorated):
         raise NotImplementedError
 
 
+class TwoBetas(PerParameter):
+    """One with AdamW's options."""
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float, beta2: float, weight_decay: float
+    ) -> None:
+        """What the betas weigh is the method's own; the decay is decoupled, on every parameter."""
+        super().__init__(parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay)
+
+
+def hidden_matrices(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Weights of all layers but the first and the last; which those are is read off the order of the parameters."""
+    return [parameter for parameter in parameters if parameter.dim() in (2, 4)][1:-1]
+
+
 def rate(learning_rate: float, parameters: list[nn.Parameter]) -> float | Tensor:
     """On a GPU a tensor, so that a captured step reads the rate of its epoch."""
     return torch.tensor(learning_rate, device=parameters[0].device) if parameters[0].is_cuda else learning_rate

@@ -1,32 +1,20 @@
 """Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms")."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from repro.optim.base import PerParameter
+from repro.optim.base import TwoBetas
 
 
-class Lion(PerParameter):
+class Lion(TwoBetas):
     """Each weight moves by the rate, in the direction of the sign of a momentum (algorithm 2, google/automl).
 
     w <- (1 - r d) w - r sign(b1 m + (1 - b1) g), then m <- b2 m + (1 - b2) g. Modelled: all of it, checked against
     the official PyTorch code. Where the momentum is exactly zero nothing moves. The authors advise a rate 3 to 10 times
     smaller than AdamW's and a decay as much larger.
     """
-
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        weight_decay: float,
-    ) -> None:
-        """``beta1`` weighs the momentum in a step, ``beta2`` in what is kept of it; decay is on everything."""
-        super().__init__(parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
         """One step of one parameter."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.optim.base import PerParameter, adam_direction
+from repro.optim.base import PerParameter, adam_direction, hidden_matrices
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that maps singular values towards 1
 ITERATIONS = 5
@@ -19,8 +19,7 @@ class Muon(PerParameter):
     """Weights of hidden layers move by the orthogonal matrix next to their momentum; all else by AdamW.
 
     A convolution is the matrix of its output channels, its other dimensions as one. As the authors do, the first
-    and the last layer, biases, batch norm and learned steps go to AdamW. Which the first and the last layer are is read
-    off the order of the parameters.
+    and the last layer, biases, batch norm and learned steps go to AdamW.
 
     Modelled: Nesterov's momentum and five Newton-Schulz iterations, checked against KellerJordan/Muon and
     ``torch.optim.Muon``. The rate is multiplied by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, "Muon is Scalable for
@@ -49,7 +48,7 @@ class Muon(PerParameter):
             weight_decay: Decoupled, on everything.
         """
         parameters = list(parameters)
-        hidden = {id(parameter) for parameter in [p for p in parameters if p.dim() in (2, 4)][1:-1]}
+        hidden = {id(parameter) for parameter in hidden_matrices(parameters)}
         groups = [
             {"params": half, "orthogonal": orthogonal}
             for orthogonal in (True, False)

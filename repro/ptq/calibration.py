@@ -1,6 +1,7 @@
 """What PTQ measures on calibration images: inputs of layers, and means of their outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,9 @@ def output_means(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return means
 
 
-def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) -> None:
+def correct_biases(
+    model: nn.Module, images: Tensor, target: Mapping[str, Tensor], known: Mapping[str, Tensor] = MappingProxyType({})
+) -> None:
     """Shift biases until each layer's mean output is that of the FP32 model (Nagel 2019, appendix D).
 
     The empirical form, on calibration images instead of batch norm's statistics: b += E[y] - E[y~], layer by
@@ -87,6 +90,7 @@ def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) 
         model: Quantised; its biases change.
         images: Calibration images [N, C, H, W].
         target: ``output_means`` of the same model before it was quantised.
+        known: Shifts [C] of layers, by name, that are applied as they are, without a look at the layers' outputs.
 
     Raises:
         ReproError: If a layer has neither a bias nor a batch norm behind it.
@@ -95,7 +99,7 @@ def correct_biases(model: nn.Module, images: Tensor, target: dict[str, Tensor]) 
 
     def correct(name: str, layer: QuantLayer, output: Tensor) -> Tensor | None:
         channels = channel_dim(layer)
-        error = target[name] - channel_means(output, channels)
+        error = known[name] if name in known else target[name] - channel_means(output, channels)
         if layer.bias is None:
             homes[name].sub_(error)
             return None  # the batch norm adds it

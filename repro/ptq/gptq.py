@@ -36,8 +36,9 @@ def foem(model: nn.Module, images: Tensor | None, bit_width: int, beta: float) -
 
     Weights that have taken over errors are no longer at the minimum that GPTQ's expansion assumes: their gradient is
     H (W - W0), W0 the trained weights. Times ``beta`` it draws a column back to W0 before it is rounded, and lessens
-    the error that it passes on. The form is that of their second version, checked against their code in GPTQModel.
-    Not modelled: groups, activation order, and GPTAQ's term for the inputs (their ``alpha``). Deviations as ``gptq``.
+    the error that it passes on. The form is that of their second version, checked against their code in GPTQModel,
+    which does not draw back the first column of each block of 128; here all are. Not modelled: groups, activation
+    order, and GPTAQ's term for the inputs (their ``alpha``; ``rescomp`` has it). Deviations as ``gptq``.
 
     Args:
         model: Trained FP32 model; changed in place.
@@ -69,13 +70,19 @@ def input_hessian(layer: QuantLayer, inputs: Tensor) -> Tensor:
     Returns:
         [d, d], float32, d the inputs of one output.
     """
+    return input_moment(layer, inputs, inputs)
+
+
+@torch.no_grad()
+def input_moment(layer: QuantLayer, left: Tensor, right: Tensor) -> Tensor:
+    """As ``input_hessian``, of x y^T with x from ``left`` and y from ``right`` at the same places."""
     size = layer.weight[0].numel()
-    hessian, count = torch.zeros(size, size, device=inputs.device), 0
-    for chunk in torch.split(inputs, UNFOLD_IMAGES):
-        patches = _patches(layer, chunk)
-        hessian.addmm_(patches.T, patches)
+    moment, count = torch.zeros(size, size, device=left.device), 0
+    for one, other in zip(torch.split(left, UNFOLD_IMAGES), torch.split(right, UNFOLD_IMAGES), strict=True):
+        patches = _patches(layer, one)
+        moment.addmm_(patches.T, patches if right is left else _patches(layer, other))
         count += len(patches)
-    return hessian / count
+    return moment / count
 
 
 def _patches(layer: QuantLayer, inputs: Tensor) -> Tensor:
@@ -102,7 +109,7 @@ def round_with_feedback(rows: Tensor, scale: Tensor, hessian: Tensor, quant_max:
         Whole numbers [R, d], float.
     """
     rows, codes = rows.clone(), torch.empty_like(rows)
-    factor = _inverse_factor(hessian, rows)
+    factor = inverse_factor(hessian, rows)
     trained = rows.clone() if beta else rows
     for start in range(0, rows.shape[1], BLOCK_COLUMNS):
         end = min(start + BLOCK_COLUMNS, rows.shape[1])
@@ -121,7 +128,7 @@ def round_with_feedback(rows: Tensor, scale: Tensor, hessian: Tensor, quant_max:
     return codes
 
 
-def _inverse_factor(hessian: Tensor, rows: Tensor) -> Tensor:
+def inverse_factor(hessian: Tensor, rows: Tensor) -> Tensor:
     """Upper Cholesky factor of the damped Hessian's inverse; inputs that are always zero lose their weights."""
     hessian = hessian.to(torch.float64, copy=True)
     diagonal = hessian.diagonal()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.config.registry import PTQ_METHODS
+from repro.ptq.bias import corrected
 from repro.ptq.clipping import mse_bound
 from repro.ptq.frozen import freeze_with_bound, per_channel
 from repro.quant import absmax, largest_code, quant_layers
@@ -38,17 +39,21 @@ def mse_tensor(model: nn.Module, images: Tensor | None, bit_width: int) -> None:
         freeze_with_bound(layer, bound.squeeze(0), bit_width)
 
 
-def quantize_model(model: nn.Module, name: str, images: Tensor | None, **options: object) -> None:
+def quantize_model(
+    model: nn.Module, name: str, images: Tensor | None, *, bias_correction: str = "own", **options: object
+) -> None:
     """Quantise a trained FP32 model in place, in evaluation mode and FP32 arithmetic.
 
     Args:
         model: Trained, without quantisers.
         name: A key of ``PTQ_METHODS``.
         images: Normalised calibration images [N, C, H, W], or ``None`` for a method that needs none.
+        bias_correction: ``own`` leaves it to the method; ``analytic`` or ``empirical`` follows it (``repro.ptq.bias``).
         **options: The method's options.
 
     Raises:
-        ReproError: If the method needs calibration images and there are none.
+        ReproError: If the method, or the correction, needs calibration images and there are none.
     """
     model.eval()
-    PTQ_METHODS[name](model, images, **options)
+    with corrected(model, images, bias_correction):
+        PTQ_METHODS[name](model, images, **options)

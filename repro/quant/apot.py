@@ -14,7 +14,7 @@ def apot_magnitudes(bits: int) -> Tensor:
 
     n = bits // 2 sets have three powers each, at every n-th exponent (equation 5 with base bit width 2); for an odd
     number of bits one more set has one power, and the last exponents make room for it. So the official code has it
-    for 2 to 5 bits and a sign; it goes on to 7 here, and 1 bit is 0 and 1.
+    for 2 to 6 bits besides the sign; it goes on to 7 here, and 1 bit is 0 and 1.
     """
     sets, odd = bits // 2, bits % 2
     powers = [[0.0, *(2.0 ** -(place + turn * sets + odd * (turn == 2)) for turn in range(3))] for place in

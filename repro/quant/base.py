@@ -18,12 +18,14 @@ class WeightQuantizer(nn.Module):
     Attributes:
         bit_width: Bits a code needs.
         max_levels: Largest number of distinct codes.
+        noisy: Whether training computes with noise in place of rounding; codes are those of evaluation.
         scale_invariant: Whether the codes stay the same when all weights are multiplied by a power of two.
             Has no default: every method says so itself, and the contract test checks the claim.
         gradient_phases: Makes of a layer's output gradient the two from which the gradients of its input and of
             its weight are computed; ``None`` leaves the gradient as it is.
     """
 
+    noisy: ClassVar[bool] = False
     scale_invariant: ClassVar[bool]
 
     def __init__(self, bit_width: int, max_levels: int | None = None) -> None:
@@ -39,6 +41,9 @@ class WeightQuantizer(nn.Module):
         A scalar, or one value a channel or block.
         """
         raise NotImplementedError
+
+    def start_epoch(self, completed: int) -> None:
+        """Hear, before each epoch of a training, how many are completed; most methods have no use for it."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Dequantised weights, straight-through gradient; same shape as ``weight``."""

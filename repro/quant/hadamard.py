@@ -25,9 +25,10 @@ class HadamardTernaryQuantizer(WeightQuantizer):
     the largest power of two up to 256 that divides the number of input channels; three colours are not mixed. The
     gradient is straight-through, to which an orthonormal rotation and its inverse change nothing.
 
-    The idea is that of ITQ3_S as its users describe it (a Hadamard rotation of 256 weights before 3-bit ternary
-    codes), and of QuaRot (Ashkboos et al. 2024). Not checked: no paper or code of ITQ3_S was found, so its
-    interleaved storage and scales are not modelled; in a file the codes here take 2 bits a weight.
+    The idea is that of ITQ3_S (Yoon 2026, arXiv 2603.27914: a Walsh-Hadamard transform of 256 weights before ternary
+    codes), and of QuaRot (Ashkboos et al. 2024). Checked: ITQ3_S's transform and blocks, by two summaries of the paper.
+    Not checked: the paper's text; its code is not released. So its interleaved storage and scales are not modelled; in
+    a file the codes here take 2 bits a weight.
     """
 
     scale_invariant = True

@@ -60,6 +60,7 @@ class MXFP4Quantizer(BlockE2M1Quantizer):
     """OCP Microscaling MXFP4 (specification 1.0, 2023): 32 values share a power of two; 4.25 bits a weight.
 
     It is 2^(floor(log2(largest magnitude)) - 2) (section 6.3), so that values up to 8 of its units are clipped to 6.
+    Checked against microsoft/microxcaling, whose default rounds ties away from zero.
     """
 
     scale_invariant = True
@@ -76,7 +77,8 @@ class NVFP4Quantizer(BlockE2M1Quantizer):
 
     A block's scale is its largest magnitude over 6, in units of the tensor's, rounded to E4M3; kept at E4M3's smallest
     value or above, so that no block divides by zero. As NVIDIA describes it (arXiv 2509.25149, whose blocks of weights
-    in training are 16 x 16 and are not modelled).
+    in training are 16 x 16 and are not modelled), checked against torchao, which keeps scales at E4M3's smallest normal
+    number, 2^-6.
     """
 
     scale_invariant = True

@@ -36,8 +36,9 @@ class DampenedQuantizer(AbsmaxQuantizer):
     Its gradient, 2 l (W - Q(W)) with the levels held, is added in the backward pass: the same step, and the loss that
     is reported stays that of the task. No weight is clipped by absmax, so that the original's clip is the identity.
 
-    Modelled: the loss, checked against the official code (Qualcomm-AI-research/oscillations-qat). Not modelled: its
-    strength that rises along a cosine from 0 (here it is l throughout), and the learned step of LSQ under it.
+    Modelled: the loss, the sum over weights, checked against the official code (Qualcomm-AI-research/oscillations-qat).
+    Not modelled: its strength that rises along a cosine from 0 (here it is l throughout), the learned step of LSQ under
+    it, and batch norm's statistics, which the original estimates anew before an evaluation.
     """
 
     def __init__(self, weight: Tensor, bit_width: int, strength: float) -> None:
@@ -89,8 +90,8 @@ class FreezingQuantizer(AbsmaxQuantizer):
     gradient of the task any more. The width of a level still follows the layer's largest weight.
 
     Modelled: frequency, threshold and frozen code, checked against the official code. Not modelled: the threshold that
-    falls along a cosine, from 0.1 to 0.01 at 4 bits (here it is one throughout, from the first step), and the learned
-    step of LSQ under it.
+    falls along a cosine, from 0.1 to 0.01 at 4 bits (here it is one throughout, from the first step), the learned step
+    of LSQ under it, and batch norm's statistics, which the original estimates anew before an evaluation.
     """
 
     frozen: Tensor
@@ -124,11 +125,11 @@ class FreezingQuantizer(AbsmaxQuantizer):
     @torch.no_grad()
     def _observe(self, codes: Tensor) -> None:
         share = torch.where(self.oscillations.started, MOMENTUM, 1.0)
-        self.mean_code.lerp_(codes.to(self.mean_code), share)
         self.oscillations.update(codes)
         newly = (self.oscillations.frequency > self.threshold) & ~self.frozen
         self.frozen_code.copy_(torch.where(newly, self.mean_code.round().to(torch.int8), self.frozen_code))
         self.frozen |= newly
+        self.mean_code.lerp_(codes.to(self.mean_code), share)  # after: the mean of the steps before this one counts
 
 
 class OscillationWatch:

@@ -27,12 +27,14 @@ class Stage:
         norm: The batch norm that takes the layer's output, all of it and nothing else; ``None`` without one.
         next: Layers that together take all that comes of the layer and its norm, through nothing but ``HOMOGENEOUS``
             modules. Empty where something else takes part of it, as a shortcut does, or adds to it.
+        through: Those modules, in their order.
     """
 
     name: str
     layer: QuantLayer
     norm: BatchNorm | None = None
     next: list[QuantLayer] = field(default_factory=list)
+    through: list[nn.Module] = field(default_factory=list)
 
 
 def model_sequence(model: nn.Module) -> list[Stage]:
@@ -89,5 +91,7 @@ def chain_sequence(chain: nn.Sequential, prefix: str = "") -> list[Stage]:
         elif not isinstance(module, HOMOGENEOUS):
             stages += _declared(module, f"{prefix}{name}.") or []
             reached = None
+        elif reached is not None:
+            reached.through.append(module)
         before = module
     return stages

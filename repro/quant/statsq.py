@@ -13,8 +13,8 @@ class StatsQuantizer(WeightQuantizer):
     2^(k-1) - 1: there is no zero. The gradient is straight-through everywhere, and the mean gets none.
 
     Modelled: the quantiser, checked against the official code (nbasyl/OFQ), one scale an output channel also for
-    convolutions, which OFQ does not have. Not modelled: confidence-guided annealing, a second training in which only
-    weights next to a boundary move; the change to queries and keys of a transformer; its activations, and distillation.
+    convolutions, which OFQ quantises by LSQ. Confidence-guided annealing is ``statsq_annealed``. Not modelled: the
+    change to queries and keys of a transformer; its activations, and distillation.
     """
 
     scale_invariant = True

@@ -1,12 +1,14 @@
-"""From a resolved experiment to its model, as every part of the suite builds it."""
+"""From a resolved experiment to its model and optimiser, as every part of the suite builds them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from repro.config.registry import DATASETS, MODELS
+from repro.config.registry import DATASETS, MODELS, OPTIMIZERS
 from repro.config.spec import Spec, split_options
 from repro.data.types import Shape
+from repro.optim import scale_hidden
 from repro.quant import attach_activation_quantizers, attach_quantizers
 from repro.train.start import put_weights
 
@@ -35,3 +37,15 @@ def build_model(
     name, options = split_options(spec["activation_quantizer"])
     attach_activation_quantizers(model, name, only=layers, **options)
     return model
+
+
+def build_optimizer(spec: Spec, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """The experiment's optimiser over ``parameters``, which come in the order of the forward pass."""
+    name, options = split_options(spec["optimizer"])
+    base_width = options.pop("mup_base_width")
+    optimizer: torch.optim.Optimizer = OPTIMIZERS[name](parameters, **options)
+    if base_width is not None:
+        exponent = OPTIMIZERS[name].width_exponent
+        assert exponent is not None  # `load_config` has seen to it
+        scale_hidden(optimizer, parameters, (spec["model"]["width"] / base_width) ** exponent)
+    return optimizer

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.config.registry import OPTIMIZERS
-from repro.config.spec import split_options
 from repro.quant import quant_layers
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS
 from repro.records.integrity import DamagedError
+from repro.train.build import build_optimizer
 from repro.train.checkpoint import Checkpoint
 from repro.train.measure import short_name
 from repro.train.trainer import Trainer
@@ -127,8 +126,7 @@ def _check_optimizer(state: Mapping[str, Any], own: Mapping[str, Any], trainer: 
 def _moments(trainer: Trainer) -> list[dict[str, bool]]:
     """What the optimiser keeps of each weight, and whether that has the weight's shape: seen on a step of tiny ones."""
     trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-    name, options = split_options(trainer.spec["optimizer"])
-    tiny = OPTIMIZERS[name]([torch.nn.Parameter(torch.zeros((2,) * weight.dim())) for weight in trained], **options)
+    tiny = build_optimizer(trainer.spec, [torch.nn.Parameter(torch.zeros((2,) * weight.dim())) for weight in trained])
     parameters = [parameter for group in tiny.param_groups for parameter in group["params"]]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)

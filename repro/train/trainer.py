@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.config.registry import OPTIMIZERS, SCHEDULES
+from repro.config.registry import SCHEDULES
 from repro.config.spec import Spec, split_options
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
@@ -14,7 +14,7 @@ from repro.models.dropout import share_generator
 from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
 from repro.quant import quant_layers
 from repro.quant.oscillation import OscillationWatch
-from repro.train.build import build_model
+from repro.train.build import build_model, build_optimizer
 from repro.train.device import autocast, set_matmul_precision
 from repro.train.evaluation import batch_logits, batch_loss, score
 from repro.train.graph import Capture, CudaCapture, StepGraph
@@ -70,9 +70,8 @@ class Trainer:
         self._generator = torch.Generator(device)
         share_generator(self.model, self._generator)
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
-        name, options = split_options(spec["optimizer"])
-        self._base_rate = options["learning_rate"]
-        self.optimizer = OPTIMIZERS[name](self._parameters, **options)
+        self._base_rate = spec["optimizer"]["learning_rate"]
+        self.optimizer = build_optimizer(spec, self._parameters)
         name, options = split_options(spec["weight_clip"])
         self.weight_clip = WeightClip([layer.weight for layer in quant_layers(self.model).values()], name, **options)
         self._fused_update = FusedUpdate(self.optimizer, self.weight_clip, self._parameters)
@@ -111,6 +110,9 @@ class Trainer:
     def start_epoch(self) -> None:
         """Rate, sample order, crops and flips of the next epoch, or of the one under way after a resume."""
         set_learning_rate(self.optimizer, self.learning_rate())
+        for layer in quant_layers(self.model).values():
+            if layer.weight_quantizer is not None:
+                layer.weight_quantizer.start_epoch(self.epochs_done)
         self._draw.copy_(self._draw_epoch())  # in place: a captured step reads these very tensors
         if self.steps_done == 0:
             for total in self._sums.values():

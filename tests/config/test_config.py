@@ -205,6 +205,10 @@ PTQ_OF_AN_ANCHOR = {
         ("experiments.nf4_cifar10.scales", ["papr"], "nf4_cifar10.scales: unknown scale 'papr'; did you mean 'paper'?"),
         ("experiments.nf4_cifar10.scales", [], "expected a list of at least one"),
         ("experiments.nf4_cifar10.scales", "paper", "expected a list of at least one"),
+        ("experiments.ptq4_cle_cifar10.ptq.bias_correction", "analytic", "cle corrects the biases itself"),
+        ("experiments.ptq4_cifar10.ptq.bias_correction", "analytical", "did you mean 'analytic'?"),
+        ("experiments.optimizer_sgd_w4.optimizer.mup_base_width", 0.5, "rate as it is under sgd: leave this out"),
+        ("experiments.main_cifar10.optimizer", {"name": "adamw", "mup_base_width": 0}, "0 is not allowed"),
         ("experiments.ptq4_cifar10", PTQ_OF_AN_ANCHOR, "ptq4_cifar10.ptq: no experiment trains its network at sc"),
     ],
 )  # fmt: skip

@@ -110,10 +110,12 @@ def test_a_method_from_outside_is_its_code_and_one_line(
     lines: dict[str, tuple[str, Method]] = {
         "QUANTIZERS": ("percentile", registry.Quantizer("of_a_user:Percentile", bit_width=bits, percentile=positive)),
         "MODELS": ("pool_net", Method("of_a_user:pool_net", width=positive, channels=bits)),
-        "OPTIMIZERS": ("plain_sgd", Method("of_a_user:plain_sgd", learning_rate=positive, momentum=registry.SHARE)),
+        "OPTIMIZERS": (
+            "plain_sgd", registry.Optimizer("of_a_user:plain_sgd", learning_rate=positive, momentum=registry.SHARE)
+        ),
         "SCHEDULES": ("halving", Method("of_a_user:halving", every=registry.EPOCHS)),
         "WEIGHT_CLIPS": ("double", Method("of_a_user:double_clip", bound=positive)),
-        "PTQ_METHODS": ("half_absmax", Method("of_a_user:half_absmax", bit_width=bits)),
+        "PTQ_METHODS": ("half_absmax", registry.PostTraining("of_a_user:half_absmax", bit_width=bits)),
         "DATASETS": (
             "same_digits", registry.Dataset(
                 "of_a_user:same_digits", train_images=1_438, test_images=359, classes=10, image_shape=(3, 32, 32)
@@ -136,7 +138,8 @@ def test_a_method_from_outside_is_its_code_and_one_line(
     raw["experiments"]["ours"] = ours
     raw["experiments"]["ours_fp32"] = {**ours, "quantizer": "none"}
     raw["experiments"]["ours_ptq"] = {
-        **raw["experiments"]["ours_fp32"], "ptq": {"name": "half_absmax", "bit_width": 4},
+        **raw["experiments"]["ours_fp32"],
+        "ptq": {"name": "half_absmax", "bit_width": 4, "bias_correction": "empirical"},
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
     plan = Plan(load_config(tmp_path / "config.yaml"), "smoke")

@@ -21,7 +21,7 @@ from repro.ptq.gptq import input_hessian, round_with_feedback
 from repro.quant import QuantConv2d, count_levels, effective_weight, largest_code, quant_layers, quantize
 from tests.conftest import example_options
 
-NEEDS_IMAGES = ("aciq", "adaround", "brecq", "cle", "foem", "gptq")
+NEEDS_IMAGES = ("aciq", "adaround", "brecq", "cle", "foem", "gptq", "rescomp")
 
 
 def trained(spread: float = 0.0) -> nn.Module:
@@ -153,9 +153,10 @@ def test_mse_bound_beats_every_other_bound() -> None:
 
 
 def test_clips_are_those_of_the_paper() -> None:
-    """Banner 2019, section 2: for 2, 3 and 4 bits."""
-    assert [laplace_clip(2**bits) for bits in (2, 3, 4)] == pytest.approx([2.83, 3.89, 5.03], abs=0.01)
-    assert [gauss_clip(2**bits) for bits in (2, 3, 4)] == pytest.approx([1.71, 2.15, 2.55], abs=0.01)
+    """Banner 2019, section 2, for 2, 3 and 4 bits, and the tables of the official code to 8 bits."""
+    laplace, gauss = [2.83, 3.89, 5.03, 6.2, 7.41, 8.64, 9.89], [1.71, 2.15, 2.55, 2.93, 3.28, 3.61, 3.92]
+    assert [laplace_clip(2**bits) for bits in range(2, 9)] == pytest.approx(laplace, abs=0.011)
+    assert [gauss_clip(2**bits) for bits in range(2, 9)] == pytest.approx(gauss, abs=0.011)
 
 
 @pytest.mark.parametrize(("clip", "name"), [(laplace_clip, "laplace"), (gauss_clip, "gauss")])

@@ -67,6 +67,9 @@ def _initial_and_later() -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def _check_values(quantizer: WeightQuantizer, weight: Tensor, where: str) -> None:
+    if quantizer.noisy:
+        _check_noise(quantizer, weight, where)
+        quantizer.eval()
     latent = weight.clone().requires_grad_()
     result = quantizer(latent)
     ensure(result.shape == weight.shape and result.dtype == weight.dtype, f"{where}: shape or dtype changed")
@@ -84,6 +87,17 @@ def _check_values(quantizer: WeightQuantizer, weight: Tensor, where: str) -> Non
     finite = all(gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients)
     ensure(finite, f"{where}: a gradient is missing or not finite")
     ensure(torch.equal(latent.detach(), weight), f"{where}: the latent weight was changed")
+
+
+def _check_noise(quantizer: WeightQuantizer, weight: Tensor, where: str) -> None:
+    """In training: numbers of the weight's shape, other ones each time, with a gradient that is a number."""
+    latent = weight.clone().requires_grad_()
+    once, again = quantizer(latent), quantizer(latent)
+    ensure(once.shape == weight.shape and once.dtype == weight.dtype, f"{where}: shape or dtype changed by noise")
+    ensure(bool(torch.isfinite(once).all()), f"{where}: a weight with noise is not finite")
+    ensure(not (weight.any() and torch.equal(once, again)), f"{where}: says that it is noisy, and is not")
+    once.backward(torch.ones_like(once))
+    ensure(bool(torch.isfinite(latent.grad).all()), f"{where}: a gradient in training is not finite")
 
 
 def _check_scale_invariance(name: str, options: Mapping[str, object]) -> None:

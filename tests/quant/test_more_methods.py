@@ -73,11 +73,13 @@ def test_absmax_activations_by_hand() -> None:
 
 
 def test_apot_levels_are_those_of_the_official_code() -> None:
-    """Sets as printed there for 3, 4 and 5 bits with a sign, every sum once, over the largest."""
+    """Its sets for 3 to 7 bits with a sign, every sum once, over the largest."""
     official = {
         2: [[0, 2**-1, 2**-2, 2**-3]],
         3: [[0, 2**-1, 2**-2, 2**-4], [0, 2**-3]],
         4: [[0, 2**-1, 2**-3, 2**-5], [0, 2**-2, 2**-4, 2**-6]],
+        5: [[0, 2**-1, 2**-3, 2**-6], [0, 2**-2, 2**-4, 2**-7], [0, 2**-5]],
+        6: [[0, 2**-1, 2**-4, 2**-7], [0, 2**-2, 2**-5, 2**-8], [0, 2**-3, 2**-6, 2**-9]],
     }
     for bits, sets in official.items():
         sums = [0.0]

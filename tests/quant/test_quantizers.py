@@ -86,6 +86,8 @@ def test_inside_a_model(name: str, bits: int) -> None:
     model(torch.randn(4, 3, 32, 32)).square().sum().backward()
     for layer in quant_layers(model).values():
         quantizer = layer.weight_quantizer
+        if quantizer.noisy:
+            quantizer.eval()
         codes, scale = quantizer.codes(layer.weight)
         assert torch.equal(quantizer.dequantize(codes, scale), effective_weight(layer))
         assert count_levels(layer) == codes.unique().numel() <= quantizer.max_levels

@@ -19,6 +19,8 @@ MakeRun = Callable[..., Run]
 EXPERIMENTS = [e.name for e in load_config(PROJECT / "config.yaml").experiments.values()
                if e.group in ("baselines", "formats", "quantizers")]  # fmt: skip
 STATEFUL = [name for name in EXPERIMENTS if name.startswith(("lsq", "pact", "quantizer_apot"))]
+NOISE = {"name": "gaussws", "bit_width": 4}
+ANNEALED = {"name": "statsq_annealed", "bit_width": 4, "start": 1, "boundary_range": 0.1}
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
@@ -63,6 +65,24 @@ def test_learned_steps_and_clips_resume_bit_for_bit(tmp_path: Path, tiny_run: Ma
     learned = [key for key in whole if key.endswith(("_quantizer.step", "_quantizer.clip"))]
     assert len(learned) == 6 * (2 if experiment == "lsq_w4a4_cifar10" else 1)
     assert all(not torch.equal(whole[key], fresh[key]) for key in learned), "the optimiser has trained them"
+
+
+@pytest.mark.parametrize("quantizer", [NOISE, ANNEALED], ids=["noise", "annealed"])
+def test_noise_and_annealing_resume_bit_for_bit(
+    tmp_path: Path, tiny_run: MakeRun, quantizer: dict[str, object]
+) -> None:
+    """In the middle of both epochs, of which the second one anneals; there some weights settle, and some move."""
+    run = tiny_run(quantizer=quantizer, epochs=2, batch_size=64)
+    train_run(run, Settings(results=tmp_path / "whole"))
+    for steps in (2, 4):
+        with pytest.raises(Interrupted):
+            train_run(run, Settings(results=tmp_path / "parts", stop=stop_after(steps)))
+    train_run(run, Settings(results=tmp_path / "parts"))
+    whole, parts = saved(tmp_path / "whole", run), saved(tmp_path / "parts", run)
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    settled = [value.float().mean().item() for key, value in whole.items() if key.endswith(".settled")]
+    assert len(settled) == (8 if quantizer is ANNEALED else 0)
+    assert all(0.5 < share < 1 for share in settled)
 
 
 def test_sizes_count_what_a_file_would_hold(tiny_run: MakeRun) -> None:

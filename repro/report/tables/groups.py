@@ -57,8 +57,9 @@ ABOUT: Mapping[str, tuple[str, str]] = {
         "Each in the main run's training; the first and the last layer stay in FP32 where its authors keep them so.",
     ),
     "rounding": (
-        "Learned rounding after training",
-        "Post-training quantisation that learns where each weight rounds to, of the same weights as the other methods.",
+        "Rounding and biases after training",
+        "Post-training quantisation that learns where each weight rounds to, makes up for its errors or corrects the "
+        "biases, of the same weights as the other methods.",
     ),
     "schedules": (
         "Does the schedule matter?",

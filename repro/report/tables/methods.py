@@ -53,6 +53,9 @@ def _compared_rows(view: View) -> Iterator[Row]:
 
 
 def _kind(view: View, row: Row) -> str:
+    """Of a run: alone it would keep the rows of all others in the table."""
+    if view.runs(row.experiment).empty:
+        return ""
     settings = row.data.settings
     if settings["ptq"]["name"] != "none":
         return "after training"
