@@ -38,7 +38,7 @@ class Demands:
 
     @property
     def resources(self) -> Mapping[str, int | Callable[..., int]]:
-        """By Snakemake's names; no GPU is asked for where there is none, not even 0 of them, which Kubernetes refuses."""
+        """By Snakemake's names; where there is no GPU none is named, for Kubernetes refuses 0 of them."""
         gpu = {"gpu": 1} if has_gpu() else {}
         return {**gpu, "mem_mb": self.megabytes, "runtime": self.minutes}
 

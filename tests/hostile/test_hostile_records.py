@@ -13,11 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro.analysis.rows import load_run
+from repro.check import check_run
 from repro.config import Config, Plan
+from repro.config.runs import RECORD_NAME
 from repro.costs import scale_costs
-from repro.records import RecordError, find_records, read_record
+from repro.records import EXPORT_NAME, RecordError, find_records, read_record
 from repro.records.integrity import sealed
 from repro.records.record import COPY_NAME, MOST_BYTES
+from repro.records.sharpness import RADIUS, SHARPNESS_NAME, Sharpness, write_sharpness
 from repro.status import UNREADABLE, scale_status
 from repro.tracking.content import read_mirror
 from tests.hostile.damage import damaged
@@ -34,7 +37,12 @@ def results(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records") / "results"
     factory = RecordFactory(config, folder)
     for name in ("main_cifar10", "fp32_cifar10", "ptq4_cifar10"):
-        factory.write(name, "smoke")
+        directory = factory.write(name, "smoke")
+        factory.export(directory)
+        made = read_record(directory / RECORD_NAME)
+        moved = {str(RADIUS): {"train_loss": [0.3, 0.4], "test_loss": [0.5, 0.6]}}
+        about = {"weights": "last", "images": {"train": 10, "test": 10}, "train_loss": 0.1, "test_loss": 0.2}
+        write_sharpness(directory, Sharpness(made.spec_hash, made.seed, **about, moved=moved, environment={}))
     return folder
 
 
@@ -111,6 +119,22 @@ def test_any_cells_in_a_table(
             data.draw(st.sampled_from([text.encode("utf-8", "replace"), text.encode("utf-8", "replace")[:-9]]))
         )
         check_readers(record, results, Plan(config, "smoke"))
+    finally:
+        path.write_bytes(content)
+
+
+@SOME
+@given(data=st.data(), name=st.sampled_from([EXPORT_NAME, SHARPNESS_NAME]))
+def test_any_value_in_what_lies_beside_a_record(
+    data: st.DataObject, name: str, whole: bytes, record: Path, results: Path, config: Config
+) -> None:
+    record.write_bytes(whole)
+    path = record.with_name(name)
+    content = path.read_bytes()
+    try:
+        path.write_text(json.dumps(data.draw(damaged(json.loads(content)))))
+        check_readers(record, results, Plan(config, "smoke"))
+        check_run(record.parent)
     finally:
         path.write_bytes(content)
 

@@ -19,7 +19,7 @@ from tests.report.report_factory import RecordFactory
 from .conftest import copy_project
 from .slurm import cluster, what_is_missing
 
-SECONDS_OF_AN_IMAGE = 1e-4
+SECONDS_OF_AN_IMAGE = 1e-3
 
 
 def demands(config: Config, scale: str, results: Path, monkeypatch: pytest.MonkeyPatch, **workflow: object) -> Demands:
