@@ -13,7 +13,7 @@ from repro.records.environment import has_gpu
 
 MARGIN = 2.0  # of time and memory over the estimate; what is cut off all the same is tried again with twice as much
 SHORTEST_MINUTES = 10  # a node may be slow to start, and its file system to answer
-SHORT_SECONDS = 900.0  # shorter runs share an allocation: a queue costs minutes a job
+SHORT, SHORT_SECONDS = "short", 900.0  # shorter runs share an allocation: a queue costs minutes a job
 NOTHING = 0  # asked for: Snakemake knows no other way to say so
 UNKNOWN_BYTES = 2 * 10**9  # where no record says what a run took
 
@@ -68,17 +68,19 @@ class Demands:
         """Jobs of one name share allocations: a run's own, and those of short runs.
 
         Of these a group holds the runs that take no weights, the next those that take weights of such runs, and so
-        on: a group never waits for a run that waits for the same group.
+        on: a group never waits for a run that waits for the same group. On a node all jobs are of one allocation.
         """
-        if not self._submits:
+        if self._workflow.local_exec:
             return None
+        if not self._submits:
+            return f"{SHORT}0"
         run = self._run(job)
         if self._seconds(run) > SHORT_SECONDS:
             return f"{run.experiment}_seed{run.seed}"
         depth, source = 0, self._plan.source(run)
         while source is not None:
             depth, source = depth + 1, self._plan.source(source)
-        return f"short{depth}"
+        return f"{SHORT}{depth}"
 
     @property
     def _submits(self) -> bool:

@@ -25,7 +25,7 @@ LONG_SECONDS = 60.0  # a run that takes longer has a line when it starts, so to 
 RUN, WEIGHTS = "train", "weights"  # rules that make one run each
 INTERRUPTED, TERMINATED = "Terminating processes on user request", "Will exit after finishing currently running jobs"
 # Snakemake's own words, which ours replace
-UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments")
+UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments", "Group jobs")
 UNSAID_ERRORS = ("Exiting because a job execution failed", "Warning: the following output files of rule weights")
 SAID = ("RuleException", "WorkflowError")  # a failed run has its line already
 

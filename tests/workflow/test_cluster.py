@@ -79,16 +79,15 @@ def test_short_runs_share_an_allocation_and_no_group_waits_for_itself(
             assert groups[plan.run("main_cifar10", 0).key] == "main_cifar10_seed0"
 
 
-@pytest.mark.parametrize("workflow", [{"local_exec": True}, {"is_main_process": False}])
+@pytest.mark.parametrize(("workflow", "group"), [({"local_exec": True}, None), ({"is_main_process": False}, "short0")])
 def test_one_machine_and_a_node_ask_for_nothing(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workflow: dict[str, bool]
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workflow: dict[str, bool], group: str | None
 ) -> None:
-    asked, run = (
-        demands(config, "paper", tmp_path, monkeypatch, **workflow),
-        Plan(config, "paper").run("main_cifar10", 0),
-    )
+    """On a node all jobs that came there belong together."""
+    asked = demands(config, "paper", tmp_path, monkeypatch, **workflow)
+    run = Plan(config, "paper").run("main_cifar10", 0)
     assert asked.minutes(job(run), 1, "train") == asked.megabytes(job(run), 1) == NOTHING
-    assert asked.group(job(run)) is None
+    assert asked.group(job(run)) == group
 
 
 def test_the_profile_has_what_the_default_one_has(project: Path) -> None:
@@ -110,7 +109,8 @@ def ran(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     folder = copy_project(project, tmp_path_factory.mktemp("slurm") / "suite")
     with cluster(folder.parent / "cluster") as within:
         typed = ["snakemake", "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"]
-        typed += ["--slurm-init-seconds-before-status-checks", "5", "main", "ptq4_cifar10", "--config", "scale=smoke"]
+        typed += ["--slurm-init-seconds-before-status-checks", "5", "--cores", "2", "main", "ptq4_cifar10"]
+        typed += ["--config", "scale=smoke"]
         done = subprocess.run(
             [*within(folder), *typed],
             env={**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])},
