@@ -188,6 +188,7 @@ class LogHandler(LogHandlerBase):
     def _summary(self) -> Iterator[str]:
         """The last lines."""
         took, runs = duration(time.monotonic() - self._start), f"{self._done} of {self._runs} runs trained"
+        cores = self._cores or "all"  # a cluster's are not counted
         if self._stopped:
             yield f"stopped after {took}: {runs}. The same command goes on from there."
             return
@@ -200,11 +201,11 @@ class LogHandler(LogHandlerBase):
             yield f"{len(self._failed)} failed ({names}), {runs}, in {took}. The same command tries again."
         else:
             yield f"done in {took}{f': {runs}' if self._runs else ''}"
-        yield f"open {PAGE}" if reported else f"for the report of all records: snakemake --cores {self._cores} report"
+        yield f"open {PAGE}" if reported else f"for the report of all records: snakemake --cores {cores} report"
         if not self._failed and any("digits" in line for line in main):
             yield from ("next, the paper's own data, in runs of hours:", "  python -m repro data cifar10 --download")
             yield "  python -m repro plan --scale short"
-            yield f"  snakemake --cores {self._cores} main --config scale=short"
+            yield f"  snakemake --cores {cores} main --config scale=short"
 
 
 def _bar(stream: Any, runs: int) -> Any:
