@@ -75,7 +75,7 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if self._as_snakemake:
             self._say(self.format(record))
-        elif (event is not None and record.levelno < WARNING) or event == LogEvent.JOB_ERROR:
+        elif (event is not None and record.levelno < WARNING) or event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             handler = getattr(self, f"_{event}", None)
             if handler is not None:
                 handler(record)
@@ -146,6 +146,8 @@ class LogHandler(LogHandlerBase):
         if job is None:
             return
         job.note.cancel()
+        if job.name in self._failed:  # it was tried once more
+            self._failed.remove(job.name)
         self._finished.add(job.rule)
         took = duration(time.monotonic() - job.start)
         if job.rule == RUN:
@@ -163,14 +165,16 @@ class LogHandler(LogHandlerBase):
         self._show_running()
 
     def _job_error(self, record: LogRecord) -> None:
-        """A job has ended badly, or was stopped."""
+        """A job has ended badly, or was stopped; or it shared an allocation with one that has."""
         job = self._jobs.pop(record.__dict__["jobid"], None)
         if job is None:
             return
         job.note.cancel()
         self._show_running()
+        if job.rule == RUN and Path(job.output).exists():
+            return
         reason = last_words(Path(job.log), "error:")
-        if not self._stopped and "stopped by SIG" not in reason:
+        if not self._stopped and "stopped by SIG" not in reason and job.name not in self._failed:
             self._failed.append(job.name)
             self._say(f"FAILED {job.name}: {reason}\n       its log: {job.log}")
 
