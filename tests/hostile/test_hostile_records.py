@@ -1,6 +1,7 @@
 """Records and their tables from anywhere: each is used, or is one line that names the file; all else is shown."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -207,3 +208,19 @@ def test_the_commands_show_everything_else(tmp_path: Path, config: Config) -> No
         assert "<script>alert" not in text
         assert "<b>|chip" not in text
         assert "\x1b" not in text
+
+
+def test_folders_of_any_name(tmp_path: Path, config: Config) -> None:
+    """Not even text in UTF-8: the record is shown, the name spelt out, and MLflow gets no experiment of it."""
+    factory = RecordFactory(config, tmp_path / "results")
+    directory = factory.write("main_cifar10", "smoke")
+    shutil.copy(PROJECT / "config.yaml", tmp_path)
+    directory.parent.rename(directory.parent.with_name(os.fsdecode(b"a\x1b[31mb\xff")))
+    (tmp_path / "results" / "x'; drop" / "y\x1b[2J" / "seed0-0123abcd").mkdir(parents=True)
+    for command in (["status", "--scale", "smoke"], ["report"], ["compare", "main_cifar10", "fp32_cifar10"],
+                    ["check", "results"], ["clean"], ["track"]):  # fmt: skip
+        done = subprocess.run([sys.executable, "-m", "repro", *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == (1 if command[0] == "compare" else 0), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+    assert "drop" not in done.stdout
