@@ -80,10 +80,12 @@ def _problems(folder: Path, config: Config) -> list[str]:
 
 
 def _absent_or_huge(folder: Path) -> Iterator[str]:
-    for name in (RECORD_NAME, EPOCHS_NAME, LAYERS_NAME):
+    for name in (RECORD_NAME, EPOCHS_NAME, LAYERS_NAME, EXPORT_NAME):
         path = folder / name
+        if not path.exists() and name == EXPORT_NAME:
+            continue
         if not path.is_file():
-            yield f"{name}: not there; copy the whole folder"
+            yield f"{name}: no regular file" if path.exists() else f"{name}: not there; copy the whole folder"
         elif path.stat().st_size > MAX_BYTES:
             yield f"{name}: {path.stat().st_size:,} bytes, more than any record has"
 

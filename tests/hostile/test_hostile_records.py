@@ -135,7 +135,7 @@ def test_any_value_in_what_lies_beside_a_record(
     try:
         path.write_text(json.dumps(data.draw(damaged(json.loads(content)))))
         check_readers(record, results, Plan(config, "smoke"))
-        check_run(record.parent)
+        check_run(record.parent, config)
     finally:
         path.write_bytes(content)
 
