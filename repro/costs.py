@@ -1,5 +1,6 @@
 """What a scale would cost on this machine before it is run."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -187,9 +188,14 @@ def mean_rates(plan: Plan, results: Path) -> dict[str, float] | None:
     images = seconds = 0.0
     for run in plan:
         if run.epochs_to_train:
-            rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
-            images += len(rows) * _image_counts(run.spec)[0]
-            seconds += sum(float(row["wall_seconds"]) for row in rows)
+            try:
+                rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
+                took = sum(float(row["wall_seconds"]) for row in rows)
+            except (RecordError, KeyError, ValueError):
+                continue  # `scale_status` names it
+            if math.isfinite(took):
+                images += len(rows) * _image_counts(run.spec)[0]
+                seconds += took
     return {"train": seconds / images, "evaluate": 0.0} if images else None
 
 

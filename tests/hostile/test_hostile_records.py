@@ -17,7 +17,7 @@ from repro.analysis.rows import load_run
 from repro.check import check_run
 from repro.config import Config, Plan
 from repro.config.runs import RECORD_NAME
-from repro.costs import scale_costs
+from repro.costs import mean_rates, scale_costs
 from repro.records import EXPORT_NAME, RecordError, find_records, read_record
 from repro.records.integrity import sealed
 from repro.records.record import COPY_NAME, MOST_BYTES
@@ -75,6 +75,7 @@ def check_readers(record: Path, results: Path, plan: Plan) -> None:
     states = scale_status(plan, results)
     assert len(states) == len(list(plan))
     scale_costs(plan, results, lambda run: {"train": 1.0, "evaluate": 1.0})
+    mean_rates(plan, results)
 
 
 @SOME
@@ -122,6 +123,29 @@ def test_any_cells_in_a_table(
         check_readers(record, results, Plan(config, "smoke"))
     finally:
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["record.json", "epochs.csv", "layers.csv", EXPORT_NAME, SHARPNESS_NAME])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "endless"])
+def test_no_regular_file_in_place_of_one(
+    name: str, kind: str, whole: bytes, record: Path, results: Path, config: Config
+) -> None:
+    record.write_bytes(whole)
+    path, kept = record.with_name(name), record.with_name("kept")
+    path.rename(kept)
+    try:
+        match kind:
+            case "folder":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case _:
+                path.symlink_to("/dev/zero")
+        check_readers(record, results, Plan(config, "smoke"))
+        check_run(record.parent, config)
+    finally:
+        path.rmdir() if kind == "folder" else path.unlink()
+        kept.rename(path)
 
 
 @SOME
