@@ -124,7 +124,7 @@ def test_odd_surroundings_change_nothing(tmp_path: Path, digest: str, name: str)
     assert weights_of(tmp_path) == digest
     done = repro(tmp_path, "status", "--scale", "smoke", before=before, environment=environment)
     assert done.returncode == 0, done.stderr
-    done = repro(tmp_path, "claims", before=before, environment=environment)
+    done = repro(tmp_path, "report", before=before, environment=environment)
     assert done.returncode == 0, done.stderr
     (path,) = find_records(tmp_path / "results")
     assert path.stat().st_mode & 0o777 == 0o644  # a record is for everybody
