@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,42 +100,64 @@ def test_the_profile_has_what_the_default_one_has(project: Path) -> None:
     }
 
 
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
 @pytest.fixture(scope="module")
-def ran(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which the profile ran one group of scale smoke and what takes weights, and what it said."""
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Call, Path]]:
+    """The profile as typed in a folder, on a cluster of one node; and what the cluster's daemons say."""
     if missing := what_is_missing():
         pytest.skip(missing)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("needs snakemake-executor-plugin-slurm")
-    folder = copy_project(project, tmp_path_factory.mktemp("slurm") / "suite")
-    with cluster(folder.parent / "cluster") as within:
-        typed = ["snakemake", "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"]
-        typed += ["--slurm-init-seconds-before-status-checks", "5", "--cores", "2", "main", "ptq4_cifar10"]
-        typed += ["--config", "scale=smoke"]
-        done = subprocess.run(
-            [*within(folder), *typed],
-            env={**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:]
-    return folder, done.stdout
+    place = tmp_path_factory.mktemp("slurm")
+    with cluster(place) as within:
+
+        def call(folder: Path, *targets: str) -> subprocess.CompletedProcess[str]:
+            typed = ["snakemake", "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue"]
+            typed += ["--slurm-init-seconds-before-status-checks", "5", "--cores", "2", *targets]
+            path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+            return subprocess.run(
+                [*within(folder), *typed, "--config", "scale=smoke"],
+                env={**os.environ, "PATH": path, "REPRO_DATA_DIR": str(folder / "no-data")},
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+            )  # fmt: skip
+
+        yield call, place / "said.txt"
 
 
 @pytest.mark.slow
-def test_scale_smoke_through_slurm(ran: tuple[Path, str], config: Config) -> None:
-    folder, said = ran
+def test_scale_smoke_through_slurm(slurm: tuple[Call, Path], project: Path, tmp_path: Path, config: Config) -> None:
+    """A group and what takes its weights: few jobs, as short runs share them."""
+    call, daemons = slurm
+    folder = copy_project(project, tmp_path / "suite")
+    done = call(folder, "main", "ptq4_cifar10")
+    assert done.returncode == 0, done.stdout[-6000:]
     plan = Plan(config, "smoke")
     runs = [plan.run(name, 0) for name in ("main_cifar10", "main_cifar100", "fp32_cifar10", "ptq4_cifar10")]
     assert {read_record(path).key for path in find_records(folder / "results")} == {run.key for run in runs}
     for run in runs:
-        assert re.search(rf"\] {run.experiment} seed 0 ", said), said
-    assert "done in" in said
+        assert re.search(rf"\] {run.experiment} seed 0 ", done.stdout), done.stdout
+    assert "done in" in done.stdout
     assert not list((folder / ".snakemake").glob("repro-*")), "nothing is left of the workflow's own process"
+    jobs = re.findall(r"_slurm_rpc_submit_batch_job: JobId=(\d+)", daemons.read_text())
+    assert len(jobs) == 2, "the trainings with their weights, then what is quantised"
 
 
 @pytest.mark.slow
-def test_short_runs_went_as_few_jobs(ran: tuple[Path, str]) -> None:
-    folder, _ = ran
-    log = (folder.parent / "cluster" / "said.txt").read_text()
-    jobs = set(re.findall(r"_slurm_rpc_submit_batch_job: JobId=(\d+)", log))
-    assert len(jobs) == 2, "the trainings with their weights, then what is quantised"
+def test_a_failure_in_a_shared_job_is_a_row_and_the_rest_finishes(
+    slurm: tuple[Call, Path], project: Path, tmp_path: Path
+) -> None:
+    """Real CIFAR-100 asked for and absent."""
+    folder = copy_project(project, tmp_path / "suite")
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    del raw["scales"]["smoke"]["dataset_map"]["cifar100"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    done = slurm[0](folder, "main")
+    assert done.returncode != 0
+    assert re.findall(r"^FAILED (.*): error: cifar100 is not here", done.stdout, re.M) == ["main_cifar100 seed 0"]
+    assert "1 failed (main_cifar100 seed 0)" in done.stdout
+    command = [sys.executable, "-m", "repro", "status", "--scale", "smoke"]
+    states = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"main_cifar10 .* (finished|diverged) ", states)
+    assert re.search(r"main_cifar100 .* failed ", states)
