@@ -1,14 +1,12 @@
 """Every experiment that runs by default at the scale, in order (later ones share what earlier left); then the report."""
 
 from repro.config import Plan, load_config
-from repro.costs import has_gpu, slots
-from repro.live import begin_workflow, workflow_command
-from repro.records import find_records
+from repro.live import Demands, begin_workflow, find_records, workflow_command
 from snakemake_logger_plugin_repro import was_stopped
 
 PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow.is_main_process)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
-PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
+DEMANDS = Demands(PLAN, workflow)
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
 shell.prefix(f'set -euo pipefail; repro() {{{{ {workflow_command(workflow.is_main_process)} "$@"; }}}}; ')
 
@@ -32,12 +30,14 @@ rule train:
         "results/{scale}/{experiment}/seed{seed}-{spec}/record.json",
     log:
         "logs/{scale}/{experiment}/seed{seed}-{spec}.log",
-    priority: lambda job: PRIORITY.get((job.experiment, job.seed), 0)
+    priority: DEMANDS.priority
+    group:
+        DEMANDS.group
     conda:
         "profiles/environment.yaml"
-    threads: lambda job: slots(PLAN.scale.torch_threads, workflow.cores)
+    threads: DEMANDS.threads
     resources:
-        gpu=int(has_gpu()),
+        **DEMANDS.resources,
     params:
         command="train {experiment} --scale {scale} --seed {seed} --expect-spec {spec}",
     shell:

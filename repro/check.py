@@ -27,6 +27,7 @@ from repro.records import (
     read_record,
 )
 from repro.records.schemas import FOLDER
+from repro.records.sharpness import read_sharpness
 
 MAX_BYTES = 50_000_000  # the largest committed record has 0.2 MB
 EXPECTED = Path(__file__).parent / "data/expected.json"  # its reader imports NumPy
@@ -70,7 +71,7 @@ def _problems(folder: Path, config: Config) -> list[str]:
         return problems
     return [
         *_identity(record, folder, config),
-        *_export(record, folder),
+        *_beside(record, folder),
         *_epochs(record, epochs),
         *_layers(record, layers, epochs),
         *_data(record),
@@ -80,10 +81,12 @@ def _problems(folder: Path, config: Config) -> list[str]:
 
 
 def _absent_or_huge(folder: Path) -> Iterator[str]:
-    for name in (RECORD_NAME, EPOCHS_NAME, LAYERS_NAME):
+    for name in (RECORD_NAME, EPOCHS_NAME, LAYERS_NAME, EXPORT_NAME):
         path = folder / name
+        if not path.exists() and name == EXPORT_NAME:
+            continue
         if not path.is_file():
-            yield f"{name}: not there; copy the whole folder"
+            yield f"{name}: no regular file" if path.exists() else f"{name}: not there; copy the whole folder"
         elif path.stat().st_size > MAX_BYTES:
             yield f"{name}: {path.stat().st_size:,} bytes, more than any record has"
 
@@ -164,11 +167,12 @@ def _identity(record: Record, folder: Path, config: Config) -> Iterator[str]:
         yield f"no experiment of config.yaml resolves to {record.spec_hash} at scale {record.scale}: it is stale"
 
 
-def _export(record: Record, folder: Path) -> Iterator[str]:
-    try:
-        read_export(folder, record.spec_hash, record.seed)
-    except RecordError as error:
-        yield str(error).replace(f"{folder}/", "")
+def _beside(record: Record, folder: Path) -> Iterator[str]:
+    for read in (read_export, read_sharpness):
+        try:
+            read(folder, record.spec_hash, record.seed)
+        except RecordError as error:
+            yield str(error).replace(f"{folder}/", "")
 
 
 def _epochs(record: Record, epochs: Sequence[Row]) -> Iterator[str]:

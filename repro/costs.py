@@ -1,5 +1,6 @@
 """What a scale would cost on this machine before it is run."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -46,19 +47,39 @@ class RunCost:
     by_hand: bool = False
 
 
+class Rates:
+    """Seconds that runs take: by records that this kind of processor made with the same model, arithmetic and threads.
+
+    Where there is none, or a GPU, by a probe, once a setting.
+    """
+
+    def __init__(self, results: Path, probe: Probe) -> None:
+        """Read the records; ``probe`` gives seconds an image of training and evaluation, as ``repro.train.probe``."""
+        self._recorded = {} if has_gpu() else _recorded_rates(results)
+        self._probe, self._probed = probe, dict[str, Mapping[str, float]]()
+
+    def seconds(self, run: Run, epochs: int) -> tuple[float, str]:
+        """Estimate for so many epochs of a run, its start included, and whether it is by ``records`` or ``probe``."""
+        share = epochs if run.epochs_to_train else PTQ_EPOCHS
+        train, test = _image_counts(run.spec)
+        key = _setting(run.spec, run.torch_threads)
+        if key in self._recorded:
+            return START_SECONDS + self._recorded[key] * train * share, "records"
+        if key not in self._probed:
+            self._probed[key] = self._probe(run)
+        rates = self._probed[key]
+        return START_SECONDS + (rates["train"] * train + rates["evaluate"] * test) * share, "probe"
+
+
 def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
     """Every run that the plan's scale asks for by default, and every other seed on disk, with its state and cost.
-
-    An epoch's time comes from records that this kind of processor made with the same model,
-    arithmetic and threads, and where there is none, or a GPU, from ``probe``, once a setting.
 
     Args:
         plan: The scale.
         results: Folder of the records.
         probe: Gives seconds an image of training and evaluation, as ``repro.train.probe``.
     """
-    recorded = {} if has_gpu() else _recorded_rates(results)
-    probed: dict[str, Mapping[str, float]] = {}
+    rates = Rates(results, probe)
     costs = []
     by_default = {run.key for run in plan.default_runs}
     every = {run.key for run in plan}
@@ -77,17 +98,8 @@ def scale_costs(plan: Plan, results: Path, probe: Probe) -> list[RunCost]:
         if entry.state == NOT_STARTED or (entry.state == FAILED and not entry.epoch):
             left -= _shared(run, before, results)
         before.append(entry)
-        epochs = left if run.epochs_to_train else PTQ_EPOCHS
-        train, test = _image_counts(run.spec)
-        key = _setting(run.spec, run.torch_threads)
-        if key in recorded:
-            seconds, source = recorded[key] * train * epochs, "records"
-        else:
-            if key not in probed:
-                probed[key] = probe(run)
-            rates = probed[key]
-            seconds, source = (rates["train"] * train + rates["evaluate"] * test) * epochs, "probe"
-        costs.append(RunCost(run, entry.state, left, START_SECONDS + seconds, source, by_hand))
+        seconds, source = rates.seconds(run, left)
+        costs.append(RunCost(run, entry.state, left, seconds, source, by_hand))
     return costs
 
 
@@ -176,9 +188,14 @@ def mean_rates(plan: Plan, results: Path) -> dict[str, float] | None:
     images = seconds = 0.0
     for run in plan:
         if run.epochs_to_train:
-            rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
-            images += len(rows) * _image_counts(run.spec)[0]
-            seconds += sum(float(row["wall_seconds"]) for row in rows)
+            try:
+                rows = read_csv_rows(run.directory(results) / EPOCHS_NAME)
+                took = sum(float(row["wall_seconds"]) for row in rows)
+            except (RecordError, KeyError, ValueError):
+                continue  # `scale_status` names it
+            if math.isfinite(took):
+                images += len(rows) * _image_counts(run.spec)[0]
+                seconds += took
     return {"train": seconds / images, "evaluate": 0.0} if images else None
 
 

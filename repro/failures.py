@@ -16,8 +16,11 @@ WELL = re.compile(r".* seed\d+: (epoch )?\d|.*: stopped by SIG|.*: (completed|di
 def last_words(run: Run, results: Path) -> str:
     """The last lines of a run's log, in one; empty where there is none, or they are of no failure."""
     name = f"seed{run.seed}-{run.spec_hash}.log"
+    path = results.parent / LOGS / run.scale / run.experiment / name
+    if not path.is_file():
+        return ""
     try:
-        with (results.parent / LOGS / run.scale / run.experiment / name).open("rb") as file:
+        with path.open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - LAST_BYTES))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]

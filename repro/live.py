@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from repro.cluster import Demands as Demands  # this and the next two for the Snakefile, which has few lines
 from repro.config import Plan, Run
 from repro.errors import ReproError
-from repro.forking import workflow_command as workflow_command  # for the Snakefile, which has few lines
+from repro.forking import workflow_command as workflow_command
 from repro.leftovers import find_leftovers
+from repro.records import find_records as find_records
 from repro.records import restore_record
 from repro.records.files import MACHINE
 from repro.records.locks import is_locked

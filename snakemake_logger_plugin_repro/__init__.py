@@ -25,7 +25,7 @@ LONG_SECONDS = 60.0  # a run that takes longer has a line when it starts, so to 
 RUN, WEIGHTS = "train", "weights"  # rules that make one run each
 INTERRUPTED, TERMINATED = "Terminating processes on user request", "Will exit after finishing currently running jobs"
 # Snakemake's own words, which ours replace
-UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments")
+UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments", "Group jobs")
 UNSAID_ERRORS = ("Exiting because a job execution failed", "Warning: the following output files of rule weights")
 SAID = ("RuleException", "WorkflowError")  # a failed run has its line already
 
@@ -75,7 +75,7 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if self._as_snakemake:
             self._say(self.format(record))
-        elif (event is not None and record.levelno < WARNING) or event == LogEvent.JOB_ERROR:
+        elif (event is not None and record.levelno < WARNING) or event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             handler = getattr(self, f"_{event}", None)
             if handler is not None:
                 handler(record)
@@ -146,6 +146,8 @@ class LogHandler(LogHandlerBase):
         if job is None:
             return
         job.note.cancel()
+        if job.name in self._failed:  # it was tried once more
+            self._failed.remove(job.name)
         self._finished.add(job.rule)
         took = duration(time.monotonic() - job.start)
         if job.rule == RUN:
@@ -163,14 +165,16 @@ class LogHandler(LogHandlerBase):
         self._show_running()
 
     def _job_error(self, record: LogRecord) -> None:
-        """A job has ended badly, or was stopped."""
+        """A job has ended badly, or was stopped; or it shared an allocation with one that has."""
         job = self._jobs.pop(record.__dict__["jobid"], None)
         if job is None:
             return
         job.note.cancel()
         self._show_running()
+        if job.rule == RUN and Path(job.output).exists():
+            return
         reason = last_words(Path(job.log), "error:")
-        if not self._stopped and "stopped by SIG" not in reason:
+        if not self._stopped and "stopped by SIG" not in reason and job.name not in self._failed:
             self._failed.append(job.name)
             self._say(f"FAILED {job.name}: {reason}\n       its log: {job.log}")
 
@@ -188,6 +192,7 @@ class LogHandler(LogHandlerBase):
     def _summary(self) -> Iterator[str]:
         """The last lines."""
         took, runs = duration(time.monotonic() - self._start), f"{self._done} of {self._runs} runs trained"
+        cores = self._cores or "all"  # a cluster's are not counted
         if self._stopped:
             yield f"stopped after {took}: {runs}. The same command goes on from there."
             return
@@ -200,11 +205,11 @@ class LogHandler(LogHandlerBase):
             yield f"{len(self._failed)} failed ({names}), {runs}, in {took}. The same command tries again."
         else:
             yield f"done in {took}{f': {runs}' if self._runs else ''}"
-        yield f"open {PAGE}" if reported else f"for the report of all records: snakemake --cores {self._cores} report"
+        yield f"open {PAGE}" if reported else f"for the report of all records: snakemake --cores {cores} report"
         if not self._failed and any("digits" in line for line in main):
             yield from ("next, the paper's own data, in runs of hours:", "  python -m repro data cifar10 --download")
             yield "  python -m repro plan --scale short"
-            yield f"  snakemake --cores {self._cores} main --config scale=short"
+            yield f"  snakemake --cores {cores} main --config scale=short"
 
 
 def _bar(stream: Any, runs: int) -> Any:

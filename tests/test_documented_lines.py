@@ -37,6 +37,8 @@ ELSEWHERE = {
     "snakemake --cores 4": "tests/workflow/conftest.py",
     "snakemake --cores 4 ablation --config scale=short": "tests/workflow/test_workflow.py",
     "snakemake --cores 4 mobile_cifar10": "tests/workflow/test_workflow.py",
+    "snakemake --workflow-profile profiles/slurm": "tests/workflow/test_cluster.py",
+    "snakemake --workflow-profile profiles/slurm --config scale=paper_bf16": "tests/workflow/test_cluster.py",
 }
 # Only parsed here, with the reason
 NOT_RUN = {

@@ -8,15 +8,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from repro.config import Plan, load_config
 from repro.records import CHECKPOINT_NAME, find_records, read_record
+from repro.train import Interrupted, Settings, train_run
 from repro.train.kept import DIGESTS
 
 PROJECT = Path(__file__).parent.parent
+FUTURE = 4_070_908_800.0  # 1 January 2099
 TRAIN = ("train", "main_cifar10", "--scale", "smoke", "--no-track")
 
 
@@ -121,7 +124,7 @@ def test_odd_surroundings_change_nothing(tmp_path: Path, digest: str, name: str)
     assert weights_of(tmp_path) == digest
     done = repro(tmp_path, "status", "--scale", "smoke", before=before, environment=environment)
     assert done.returncode == 0, done.stderr
-    done = repro(tmp_path, "claims", before=before, environment=environment)
+    done = repro(tmp_path, "report", before=before, environment=environment)
     assert done.returncode == 0, done.stderr
     (path,) = find_records(tmp_path / "results")
     assert path.stat().st_mode & 0o777 == 0o644  # a record is for everybody
@@ -148,3 +151,61 @@ def test_few_files_may_be_open(tmp_path: Path, digest: str) -> None:
     done = repro(tmp_path, *TRAIN, before="ulimit -n 40;")
     assert done.returncode == 0, done.stderr
     assert weights_of(tmp_path) == digest
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+def the_record_is_right(folder: Path, digest: str) -> None:
+    """As `check` says it of records from elsewhere; and nothing of the future is in anybody's way."""
+    assert weights_of(folder) == digest
+    (path,) = find_records(folder / "results")
+    timing = read_record(path).timing
+    seconds = [datetime.fromisoformat(timing[name]).timestamp() for name in ("started_at", "ended_at")]
+    assert seconds[1] - seconds[0] >= timing["wall_seconds"] - 1
+    done = repro(folder, "check", "results")
+    assert not re.search("^.*timing", done.stdout + done.stderr, re.MULTILINE), done.stdout + done.stderr
+    for command in (("status", "--scale", "smoke"), ("track",), ("report",), ("clean",)):
+        done = repro(folder, *command)
+        assert done.returncode == 0, done.stderr
+        assert "-1 " not in done.stdout
+    assert not list(path.parent.glob("checkpoint*"))
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert runs
+    assert all(run.info.end_time >= run.info.start_time for run in runs)
+
+
+def test_a_run_that_was_stopped_in_the_future(tmp_path: Path, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is of 2099; the clock was set right, and the same command goes on."""
+    run = Plan(load_config(PROJECT / "config.yaml"), "smoke").run("main_cifar10", 0)
+    results, steps = tmp_path / "results", iter(range(1, 10**9))
+    monkeypatch.setattr("repro.train.run.now", lambda: "2099-01-01T00:00:00+00:00")
+    with pytest.raises(Interrupted):
+        train_run(run, Settings(results=results, threads=1, stop=lambda: next(steps) >= 4, checkpoint_seconds=0))
+    monkeypatch.undo()
+    (run.directory(results) / ".record.json.0-1.part").touch()
+    for path in results.rglob("*"):
+        os.utime(path, (FUTURE, FUTURE))
+    done = repro(tmp_path, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after" in done.stderr
+    the_record_is_right(tmp_path, digest)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="sets the clock of a process back by libfaketime (Debian: libfaketime)")
+def test_a_clock_that_is_set_back_while_it_trains(tmp_path: Path, digest: str) -> None:
+    """Two days back after the first epoch; what is measured goes by a clock that nobody sets."""
+    offset, log = tmp_path / "offset", tmp_path / "log.txt"
+    offset.write_text("+0")
+    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    watch = f"(until grep -qs 'epoch 1/3' {log}; do sleep 0.01; done; echo -2d > {offset}) & exec 2> {log};"
+    done = repro(tmp_path, *TRAIN, before=watch, environment={**faked, "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    assert done.returncode == 0, log.read_text()
+    (path,) = find_records(tmp_path / "results")
+    started = datetime.fromisoformat(read_record(path).timing["started_at"])
+    assert path.stat().st_mtime >= started.timestamp() - 1, "the files' times are the kernel's"
+    assert "-" not in re.sub(r"\de-\d\d", "", log.read_text()), "no time left below zero"
+    the_record_is_right(tmp_path, digest)

@@ -29,7 +29,7 @@ from repro.records import (
 from repro.records.check import MOST_WHOLE, text
 from repro.records.record import MOST_BYTES, read_limited
 from repro.records.sharpness import read_sharpness
-from repro.text import printable
+from repro.text import harmless, printable
 
 # Columns of ``Evidence.runs`` that hold numbers; an absent one is NaN. Accuracies are fractions, sizes bytes.
 NUMBERS = (
@@ -88,7 +88,7 @@ def load_run(path: Path, results: Path) -> LoadedRun:
         layers = _read_csv(path.with_name(LAYERS_NAME), LAYER_COLUMNS).rename(columns=RENAMED)
         if len(epochs) != record.summary["epochs_run"]:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
-        folder = path.parent.relative_to(results).as_posix()
+        folder = harmless(path.parent.relative_to(results).as_posix())  # as it is shown
         export = read_export(path.parent, record.spec_hash, record.seed)
         sharpness = {"sharpness": read_sharpness(path.parent, record.spec_hash, record.seed)}
         row = {**_run_row(record, folder, epochs, layers), **_export_row(export), **sharpness}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from repro.commands.options import add_config, add_results
 from repro.config import Plan, load_config
+from repro.text import harmless
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     others = [Path(), output, *(output / name for name in ("tables", "figures")), data_directory() / "cache"]
     found = find_leftovers([Plan(config, scale) for scale in config.scales], arguments.results, others)
     for leftover in found:
-        print(f"{leftover.path} ({leftover.size:,} bytes): {leftover.reason}")
+        print(harmless(f"{leftover.path} ({leftover.size:,} bytes): {leftover.reason}"))
         if arguments.yes:
             leftover.remove()
     if not found:

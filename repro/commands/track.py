@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.stamp is None:
             raise
         # the workflow's results stand without MLflow; a later sync brings everything
-        print(f"warning: {error}\n`python -m repro track` will catch up", file=sys.stderr)
-        lines = [f"not synced: {error}"]
+        print(f"warning: {harmless(str(error))}\n`python -m repro track` will catch up", file=sys.stderr)
+        lines = [f"not synced: {harmless(str(error))}"]
     else:
         for reason in result.skipped:
             print(f"skipped: {harmless(reason)}", file=sys.stderr)

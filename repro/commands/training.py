@@ -59,6 +59,10 @@ class RunsToTrain:
                     f"{run.experiment} now resolves to spec {run.spec_hash}, the workflow planned "
                     f"{arguments.expect_spec}: config.yaml was edited while it ran; start snakemake again"
                 )
+        if arguments.device != "cpu":
+            from repro.train.gpus import hold_a_gpu
+
+            hold_a_gpu()
 
     def settings(self, run: Run) -> "Settings":
         """Settings of one run."""

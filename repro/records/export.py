@@ -104,7 +104,7 @@ def export_numbers(export: Export | None) -> dict[str, float]:
         row |= {f"{prefix}_{name}": float(part[name]) for name in names if name in part}
     if export.latency is not None:
         row |= {
-            f"{variant}_seconds_{batch}": statistics.median(rounds)
+            f"{variant}_seconds_{batch}": statistics.median(map(float, rounds))
             for variant, batches in export.latency["seconds"].items()
             for batch, rounds in batches.items()
         }

@@ -12,6 +12,7 @@ from repro.config import CORE_VERSION
 from repro.config.load import Config, Experiment
 from repro.config.runs import RECORD_NAME, Plan, Run
 from repro.records import EPOCHS_NAME, LAYERS_NAME, Record, RecordError, read_csv_rows, read_record
+from repro.records.files import read_regular
 from repro.text import printable
 from repro.tracking.metrics import Point, Row, epoch_points, summary_metrics
 
@@ -180,7 +181,7 @@ def _mirror(record: Record, files: Sequence[Path], serves: Serves | None) -> Mir
     told = [CONTENT_VERSION, dict(identity.params), tags, dataset and vars(dataset)]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(hashlib.sha256(read_regular(file)).digest())
     return Mirror(
         identity=identity,
         tags={key: value[:MAX_TAG_LENGTH] for key, value in tags.items()},

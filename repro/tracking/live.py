@@ -194,7 +194,8 @@ class LiveTracker:
             return
         self._store.client.set_tag(self._run.info.run_id, "status", status)
         ended = "FINISHED" if status in (COMPLETED, DIVERGED) else "KILLED"
-        self._store.client.set_terminated(self._run.info.run_id, ended)
+        now = round(1000 * time.time())
+        self._store.client.set_terminated(self._run.info.run_id, ended, max(now, self._run.info.start_time))
 
     def _warn(self, reason: str) -> None:
         if not self._warned:

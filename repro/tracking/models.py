@@ -27,7 +27,7 @@ def log_packed_model(store: Store, mirror: Mirror, run: "MlflowRun") -> bool:
         run: Its complete run.
     """
     path = mirror.files[0].with_name(PACKED_NAME)
-    if mirror.tags["group"] != GROUP or mirror.tags["status"] != COMPLETED or not path.exists():
+    if mirror.tags["group"] != GROUP or mirror.tags["status"] != COMPLETED or not path.is_file():
         return False
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if run.data.tags.get(MODEL_TAG) == digest:

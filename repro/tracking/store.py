@@ -130,6 +130,10 @@ class Store:
         """Take a run out of sight (MLflow keeps it until ``mlflow gc``)."""
         self.client.delete_run(run.info.run_id)
 
+    def knows(self, scale: str) -> bool:
+        """Whether a scale has an experiment."""
+        return self.client.get_experiment_by_name(f"repro-{scale}") is not None
+
     def experiment(self, scale: str) -> str:
         """The id of a scale's experiment, which is made where there is none."""
         from mlflow.exceptions import MlflowException

@@ -98,6 +98,8 @@ def _sync_all(
     stopped = 0
     with _open_alone(results, uri) as store:
         pulse()
+        recorded = {mirror.identity.scale for mirror in mirrors}
+        scales = [scale for scale in scales if scale in recorded or store.knows(scale)]
         found = {scale: store.find(scale) for scale in scales}
         for mirror in mirrors:
             outcome, refusal = _try_sync(store, mirror, found[mirror.identity.scale].get(mirror.identity.key, []))

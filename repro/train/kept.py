@@ -11,6 +11,7 @@ from repro.config import Run
 from repro.config.runs import WEIGHTS_NAME, ZERO_RATE_WEIGHTS_NAME
 from repro.errors import ReproError
 from repro.records import RecordError, atomic_write, read_record
+from repro.records.files import read_regular
 from repro.records.integrity import DamagedError
 from repro.train.files import load, tensors_digest
 
@@ -107,7 +108,7 @@ def _recorded_digest(run: Run, results: Path, name: str) -> str | None:
 
 def _retrained(directory: Path) -> Mapping[str, str]:
     try:
-        found = json.loads((directory / RETRAINED_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_regular(directory / RETRAINED_NAME))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -30,7 +30,7 @@ from repro.train.outcome import summarize
 from repro.train.run import finished_record
 from repro.train.seeds import derive_seed
 from repro.train.settings import Settings
-from repro.train.surroundings import describe_place, now, session_environment
+from repro.train.surroundings import describe_place, end_of, now, session_environment
 from repro.train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
         compute=compute,
         timing={
             "started_at": started_at,
-            "ended_at": now(),
+            "ended_at": end_of(started_at, wall_seconds),
             "wall_seconds": round(wall_seconds, 3),
             "train_images_per_second": None,
         },

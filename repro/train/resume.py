@@ -20,6 +20,7 @@ MAY_BE_EMPTY = ("validation_loss", "validation_accuracy", "levels", "scale", "sh
 TEXTS = ("layer",)
 MACHINES = ("foreach", "fused")  # of an optimiser's options: how it computes follows the machine
 MOST = 2**53  # whole numbers beyond are none of ours
+MOST_SECONDS, LAST_YEAR = 1e10, 9000  # their sum is a date, too
 
 
 def check_state(checkpoint: Checkpoint, trainer: Trainer) -> None:
@@ -73,8 +74,9 @@ def _check_progress(checkpoint: Checkpoint, trainer: Trainer) -> None:
     _require(not steps or done < trainer.spec["epochs"], "steps_done", "it goes on after its last epoch")
     for name in ("wall_seconds", "partial_seconds"):
         seconds = getattr(checkpoint, name)
-        _require(_is_number(seconds) and 0 <= seconds < math.inf, name, repr(seconds))
-    datetime.fromisoformat(checkpoint.started_at)
+        _require(_is_number(seconds) and 0 <= seconds < MOST_SECONDS, name, repr(seconds))
+    started = datetime.fromisoformat(checkpoint.started_at)
+    _require(started.tzinfo is not None and started.year < LAST_YEAR, "started_at", repr(checkpoint.started_at))
     places = checkpoint.trained_on
     _require(isinstance(places, list) and all(isinstance(place, str) for place in places), "trained_on", "no texts")
     if checkpoint.shared:

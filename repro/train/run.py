@@ -45,7 +45,7 @@ from repro.train.resume import check_state
 from repro.train.settings import Settings, Tracker
 from repro.train.snapshots import Snapshots
 from repro.train.start import load_start
-from repro.train.surroundings import describe_place, now, session_environment
+from repro.train.surroundings import describe_place, end_of, now, session_environment
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ class _Training:
             compute=self.compute,
             timing={
                 "started_at": state.started_at,
-                "ended_at": now(),
+                "ended_at": end_of(state.started_at, state.wall_seconds),
                 "wall_seconds": round(state.wall_seconds, 3),
                 "train_images_per_second": float(np.median([row["images_per_second"] for row in state.epochs])),
             },

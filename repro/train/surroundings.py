@@ -1,7 +1,7 @@
 """A run's data, and what its record says of data, machine and time."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +67,9 @@ def describe_data(data: ImageData) -> dict[str, Any]:
 def now() -> str:
     """The record's times: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def end_of(started_at: str, wall_seconds: float) -> str:
+    """The time now; where the clock was set back meanwhile, the least that it can be."""
+    least = datetime.fromisoformat(started_at) + timedelta(seconds=wall_seconds)
+    return max(datetime.now(UTC), least).isoformat(timespec="seconds")

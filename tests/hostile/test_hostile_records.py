@@ -1,6 +1,7 @@
 """Records and their tables from anywhere: each is used, or is one line that names the file; all else is shown."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro.analysis.rows import load_run
+from repro.check import check_run
 from repro.config import Config, Plan
-from repro.costs import scale_costs
-from repro.records import RecordError, find_records, read_record
+from repro.config.runs import RECORD_NAME
+from repro.costs import mean_rates, scale_costs
+from repro.records import EXPORT_NAME, RecordError, find_records, read_record
 from repro.records.integrity import sealed
 from repro.records.record import COPY_NAME, MOST_BYTES
+from repro.records.sharpness import RADIUS, SHARPNESS_NAME, Sharpness, write_sharpness
 from repro.status import UNREADABLE, scale_status
 from repro.tracking.content import read_mirror
 from tests.hostile.damage import damaged
@@ -34,7 +38,12 @@ def results(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records") / "results"
     factory = RecordFactory(config, folder)
     for name in ("main_cifar10", "fp32_cifar10", "ptq4_cifar10"):
-        factory.write(name, "smoke")
+        directory = factory.write(name, "smoke")
+        factory.export(directory)
+        made = read_record(directory / RECORD_NAME)
+        moved = {str(RADIUS): {"train_loss": [0.3, 0.4], "test_loss": [0.5, 0.6]}}
+        about = {"weights": "last", "images": {"train": 10, "test": 10}, "train_loss": 0.1, "test_loss": 0.2}
+        write_sharpness(directory, Sharpness(made.spec_hash, made.seed, **about, moved=moved, environment={}))
     return folder
 
 
@@ -66,6 +75,7 @@ def check_readers(record: Path, results: Path, plan: Plan) -> None:
     states = scale_status(plan, results)
     assert len(states) == len(list(plan))
     scale_costs(plan, results, lambda run: {"train": 1.0, "evaluate": 1.0})
+    mean_rates(plan, results)
 
 
 @SOME
@@ -111,6 +121,45 @@ def test_any_cells_in_a_table(
             data.draw(st.sampled_from([text.encode("utf-8", "replace"), text.encode("utf-8", "replace")[:-9]]))
         )
         check_readers(record, results, Plan(config, "smoke"))
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["record.json", "epochs.csv", "layers.csv", EXPORT_NAME, SHARPNESS_NAME])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "endless"])
+def test_no_regular_file_in_place_of_one(
+    name: str, kind: str, whole: bytes, record: Path, results: Path, config: Config
+) -> None:
+    record.write_bytes(whole)
+    path, kept = record.with_name(name), record.with_name("kept")
+    path.rename(kept)
+    try:
+        match kind:
+            case "folder":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case _:
+                path.symlink_to("/dev/zero")
+        check_readers(record, results, Plan(config, "smoke"))
+        check_run(record.parent, config)
+    finally:
+        path.rmdir() if kind == "folder" else path.unlink()
+        kept.rename(path)
+
+
+@SOME
+@given(data=st.data(), name=st.sampled_from([EXPORT_NAME, SHARPNESS_NAME]))
+def test_any_value_in_what_lies_beside_a_record(
+    data: st.DataObject, name: str, whole: bytes, record: Path, results: Path, config: Config
+) -> None:
+    record.write_bytes(whole)
+    path = record.with_name(name)
+    content = path.read_bytes()
+    try:
+        path.write_text(json.dumps(data.draw(damaged(json.loads(content)))))
+        check_readers(record, results, Plan(config, "smoke"))
+        check_run(record.parent, config)
     finally:
         path.write_bytes(content)
 
@@ -183,3 +232,19 @@ def test_the_commands_show_everything_else(tmp_path: Path, config: Config) -> No
         assert "<script>alert" not in text
         assert "<b>|chip" not in text
         assert "\x1b" not in text
+
+
+def test_folders_of_any_name(tmp_path: Path, config: Config) -> None:
+    """Not even text in UTF-8: the record is shown, the name spelt out, and MLflow gets no experiment of it."""
+    factory = RecordFactory(config, tmp_path / "results")
+    directory = factory.write("main_cifar10", "smoke")
+    shutil.copy(PROJECT / "config.yaml", tmp_path)
+    directory.parent.rename(directory.parent.with_name(os.fsdecode(b"a\x1b[31mb\xff")))
+    (tmp_path / "results" / "x'; drop" / "y\x1b[2J" / "seed0-0123abcd").mkdir(parents=True)
+    for command in (["status", "--scale", "smoke"], ["report"], ["compare", "main_cifar10", "fp32_cifar10"],
+                    ["check", "results"], ["clean"], ["track"]):  # fmt: skip
+        done = subprocess.run([sys.executable, "-m", "repro", *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == (1 if command[0] in ("compare", "check") else 0), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+    assert "drop" not in done.stdout

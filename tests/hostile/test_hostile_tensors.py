@@ -26,7 +26,7 @@ from repro.export import evaluate_file
 from repro.export.onnx_export import build_onnx
 from repro.export.packed import METADATA_KEY, load_packed, pack_model
 from repro.records import CHECKPOINT_NAME, FORMER_CHECKPOINT_NAME, read_record
-from repro.records.integrity import NO_STAMP, STAMP, DamagedError, stamped, unseal
+from repro.records.integrity import NO_STAMP, STAMP, DamagedError, sealed, stamped, unseal
 from repro.train import Interrupted, Settings, train_run
 from repro.train.assembly import make_trainer
 from repro.train.checkpoint import ResumeError, load_checkpoint
@@ -109,6 +109,9 @@ WRONG_STATES = {
     "a weight of another type": lambda c: c["trainer"]["model"].update({"layers.conv1.bias": torch.zeros(8).half()}),
     "a generator of 3 bytes": lambda c: c["trainer"].update(generator=torch.zeros(3, dtype=torch.uint8)),
     "hours below zero": lambda c: c.update(wall_seconds=-1.0),
+    "hours without end": lambda c: c.update(wall_seconds=1e300),
+    "a start of no zone": lambda c: c.update(started_at="2026-01-01T00:00:00"),
+    "a start at the end of time": lambda c: c.update(started_at="9999-12-31T23:59:59+00:00"),
     "no start": lambda c: c.update(started_at="yesterday"),
     "a field of a newer version": lambda c: c.update(colour=3),
     "no trainer": lambda c: c.update(trainer={}),
@@ -262,6 +265,33 @@ def test_weights_that_are_not_the_records_are_refused(results: Path, config: Con
     assert kept_weights(run, results).keys() == other.keys()
 
 
+@SOME
+@given(content=st.binary(max_size=300), seal=st.booleans())
+def test_any_bytes_for_weights(content: bytes, seal: bool, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(sealed(content) if seal else content)
+    with pytest.raises(DamagedError):
+        load_weights(path)
+
+
+@SOME
+@given(data=st.data())
+def test_any_value_in_weights(data: st.DataObject, results: Path, config: Config) -> None:
+    """With a valid seal: as hostile as can be. What is taken is what the record names."""
+    run = run_of(config)
+    path = run.weights_path(results)
+    content = path.read_bytes()
+    try:
+        path.write_bytes(dump(data.draw(damaged(dict(load_file(path))))))
+        with pytest.raises(ReproError) as error:
+            kept_weights(run, results)
+        is_one_line(error.value, path)
+    except (TypeError, UnicodeEncodeError):
+        return  # no file can hold it
+    finally:
+        path.write_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def packed(results: Path, config: Config) -> bytes:
     run = run_of(config)
@@ -353,6 +383,26 @@ def test_a_graph_that_is_not_ours_is_refused(change: Any, graph: bytes, tmp_path
     with pytest.raises(ReproError, match=str(path)) as error:
         evaluate_file(path)
     assert "\x1b" not in str(error.value)
+
+
+@SOME
+@given(data=st.data())
+def test_any_bytes_in_a_graph(data: st.DataObject, graph: bytes, tmp_path: Path) -> None:
+    """In place of some of its own, from before there were stamps: it is evaluated, or refused by name."""
+    model = onnx.load_model_from_string(graph)
+    for each in model.metadata_props:
+        each.value = json.dumps({key: value for key, value in json.loads(each.value).items() if key != "stamp"})
+    content = bytearray(model.SerializeToString(deterministic=True))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.binary(min_size=1, max_size=12))
+        content[place : place + len(piece)] = piece
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    try:
+        evaluate_file(path)
+    except ReproError as error:
+        is_one_line(error, "data set" if "data set" in str(error) else path)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.97])

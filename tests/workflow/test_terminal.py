@@ -133,3 +133,27 @@ def test_a_failed_run_is_named_with_its_last_words(tmp_path: Path, monkeypatch: 
     assert "Something else is wrong" in text
     assert "1 failed (main_cifar10 seed 0), 0 of 2 runs trained" in text
     assert "The same command tries again." in text
+
+
+def test_of_a_group_those_that_failed_are_named_and_one_that_succeeds_at_last_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster jobs share an allocation, whose failure Snakemake reports of each, and which is tried once more."""
+    (tmp_path / "record.json").write_text("{}")
+    stream = io.StringIO()
+    made = handler(stream, monkeypatch)
+    names = ("main_cifar10", "main_cifar100", "fp32_cifar10")
+    for number, name in enumerate(names, 1):
+        output = tmp_path / ("record.json" if name == names[0] else f"{name}.json")
+        wildcards = {**RUN["wildcards"], "experiment": name}
+        made.emit(record(**{**RUN, "jobid": number, "output": [str(output)], "wildcards": wildcards}))
+    made.emit(record(ERROR, "Error in group 7: a wall", event=LogEvent.GROUP_ERROR, groupid=7))
+    for number in (1, 2, 3):
+        made.emit(record(ERROR, "Error in rule train", event=LogEvent.JOB_ERROR, jobid=number))
+    made.emit(record(**{**RUN, "jobid": 3, "wildcards": {**RUN["wildcards"], "experiment": names[2]}}))
+    made.emit(record(event=LogEvent.JOB_FINISHED, job_id=3))
+    made.close()
+    text = stream.getvalue()
+    assert re.findall("^FAILED (\\w+)", text, re.MULTILINE) == list(names[1:])
+    assert "a wall" not in text
+    assert "1 failed (main_cifar100 seed 0)" in text

@@ -239,5 +239,22 @@ def test_a_job_planned_for_another_configuration_is_refused(cached: Path) -> Non
     assert "Traceback" not in result.stderr
 
 
+def test_no_home_an_ascii_terminal_and_a_strict_umask(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run and its PTQ, as a service would start them."""
+    monkeypatch.delenv("HOME", raising=False)
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        result = snakemake(copy_project(project, tmp_path / "clone"), "ptq4_cifar10")
+    finally:
+        os.umask(before)
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert "Traceback" not in result.stdout
+    assert len(find_records(tmp_path / "clone" / "results")) == 2
+
+
 def test_snakefile_stays_small(project: Path) -> None:
     assert len((project / "Snakefile").read_text().splitlines()) <= 100
