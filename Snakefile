@@ -6,7 +6,7 @@ from repro.live import begin_workflow, workflow_command
 from repro.records import find_records
 from snakemake_logger_plugin_repro import was_stopped
 
-PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow.is_main_process)
+PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
 PRIORITY = {(run.experiment, str(run.seed)): place for place, run in enumerate(reversed(list(PLAN)), 1)}
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"
