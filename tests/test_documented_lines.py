@@ -7,22 +7,25 @@ that trains for days elsewhere trains here for seconds, on digits that stand in.
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
 
 from repro.config import Plan, load_config
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, comes_true
 
 from .workflow.conftest import copy_project
 
 DOCUMENTS = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
 SHELL = ("bash", "sh")  # blocks whose every line is one; of other blocks, those behind a prompt
 PROGRAMS = r"(?:snakemake|python3?|mlflow|pytest|pip|ruff|pkg|apt|git|mkdir|\. \.venv/bin/activate|\.ci/run)(?: .*)?"
-MENTIONED = {"snakemake", "python -m repro train"}  # a program's name in a sentence
+MENTIONED = {"snakemake", "python -m repro train", "pip install"}  # a program's name in a sentence
 EXPERIMENTS = ("main_cifar10", "main_cifar100", "fp32_cifar10", "ablation_full", "ablation_no_weight_clip",
                "mobile_cifar10", "ptq4_cifar10")  # fmt: skip
 
@@ -84,6 +87,7 @@ NOT_RUN = {
     "python -m benchmarks.chaos --kills 100": "an hour; tests/workflow/test_chaos.py runs it with fewer",
     "python -m benchmarks.flips --flips 1000": "tests/hostile runs it in every run of the tests",
     "python -m benchmarks.gpu": "needs a GPU",
+    "snakemake --cores 4 suite_mobile_cifar10 --config scale=smoke": "tests/workflow/test_workflow.py, as a module",
     "pkg install proot-distro && proot-distro install debian && proot-distro login debian": "needs a phone",
     "pkg install openssh": "needs a phone",
     "apt update && apt install -y git python3-venv": "changes the machine",
@@ -145,7 +149,7 @@ def typed(line: str, folder: Path, **environment: str) -> str:
         line = re.sub(rf"\b{word}\b", own, line)
     done = subprocess.run(
         ["bash", "-c", line], cwd=folder, env=shell(folder) | environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
     assert "Traceback" not in done.stdout
@@ -187,8 +191,50 @@ def test_a_download_without_a_network(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_every_name_of_the_table_of_targets(folder: Path) -> None:
-    """The README's groups are those of the configuration."""
+@pytest.mark.slow
+def test_the_pages_of_mlflow(folder: Path) -> None:
+    """The server that a line starts answers, and is then stopped; MLFLOW_PORT is a port that is free."""
+    typed("python -m repro track", folder)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        ["bash", "-c", "mlflow ui --backend-store-uri sqlite:///mlflow.db"], cwd=folder, start_new_session=True,
+        env=shell(folder) | {"MLFLOW_PORT": str(port)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                return "MLflow" in page.read().decode()
+        except OSError:
+            return False
+
+    try:
+        assert comes_true(answers, 120)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_the_first_line_as_typed(folder: Path, tmp_path: Path) -> None:
+    """It installs everything that it names; the configuration is the small one, so that minutes suffice."""
+    (line,) = [line for line in NOT_RUN if line.endswith("/snakemake --cores 4")]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    clone = tmp_path / "clone"
+    for name in listed.rstrip("\0").split("\0"):
+        if not name.startswith("results/"):
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, clone / name, follow_symlinks=False)
+    shutil.copy(folder / "config.yaml", clone)
+    try:
+        assert "open report/index.html" in typed(line, clone, PYTHONPATH="")
+    finally:
+        shutil.rmtree(clone / ".venv", ignore_errors=True)  # pytest keeps the folders of three runs
+
+
+def test_every_group_that_the_readme_names_is_one(folder: Path) -> None:
     groups = Plan(load_config(PROJECT / "config.yaml"), "paper_bf16").groups
     sentence = re.search(r"one group \((.*?)\)\.", (PROJECT / "README.md").read_text(), re.DOTALL)
     assert set(re.findall(r"`(\w+)`", sentence[1])) <= set(groups)
