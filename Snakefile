@@ -4,7 +4,7 @@ from repro.config import Plan, load_config
 from repro.live import Demands, begin_workflow, find_records, workflow_command
 from snakemake_logger_plugin_repro import was_stopped
 
-PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow.is_main_process)
+PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
 DEMANDS = Demands(PLAN, workflow)
 PAGE, CAPTIONS, SYNCED = "report/index.html", "profiles/report", f"results/.mlflow-{PLAN.scale.name}.txt"

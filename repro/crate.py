@@ -48,7 +48,8 @@ def write_crate(plan: Plan, results: Path, configuration: Path, directory: Path)
     if not records:
         raise ReproError(f"{results / plan.scale.name}: no record of scale {plan.scale.name} that can be read")
     crate = _described(plan)
-    made_by = crate.add_workflow(workflow, WORKFLOW, main=True, lang="snakemake", properties={"name": "The workflow"})
+    about = {"name": "The workflow", "version": repro.__version__, "url": PAPER}
+    made_by = crate.add_workflow(workflow, WORKFLOW, main=True, lang="snakemake", properties=about)
     settings = crate.add_file(configuration, CONFIGURATION, properties={"encodingFormat": "application/yaml"})
     trainer = crate.add(_software(crate))
     files = {record.key: _add_files(crate, path, results) for path, record in records}
@@ -58,7 +59,8 @@ def write_crate(plan: Plan, results: Path, configuration: Path, directory: Path)
             "mentions", _training(crate, record, trainer, [settings, *sources], files[record.key])
         )
     whole = _action(crate, "#workflow", f"All runs of scale {plan.scale.name}", [record for _, record in records])
-    whole["instrument"], whole["object"] = made_by, [settings]
+    whole["instrument"], whole["object"] = made_by, settings
+    whole["description"] = f"snakemake --config scale={plan.scale.name}"
     whole["result"] = [file for several in files.values() for file in several]
     crate.root_dataset.append_to("mentions", whole)
     crate.write(directory)
@@ -77,10 +79,10 @@ def _read(folder: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
 
 
 def _described(plan: Plan) -> ROCrate:
-    crate = ROCrate()
+    crate = ROCrate(version="1.1")  # what the profiles build on
     crate.name = f"True 4-bit training, reproduced: results of scale {plan.scale.name}"
     crate.description = f"Records of every run: {plan.scale.description}. The paper is {PAPER}."
-    crate.license = LICENCE
+    crate.license = crate.add(ContextEntity(crate, LICENCE, {"@type": "CreativeWork", "name": "MIT License"}))
     profiles = [
         crate.add(ContextEntity(crate, address, {"@type": "CreativeWork", "name": name, "version": address[-3:]}))
         for address, name in PROFILES.items()
@@ -137,6 +139,6 @@ def _action(crate: ROCrate, identifier: str, name: str, records: Sequence[Record
         "name": name,
         "startTime": min(record.timing["started_at"] for record in records),
         "endTime": max(record.timing["ended_at"] for record in records),
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "actionStatus": "http://schema.org/CompletedActionStatus",
     }
     return crate.add(ContextEntity(crate, identifier, about))

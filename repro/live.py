@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from repro.cluster import Demands as Demands  # this and the next two for the Snakefile, which has few lines
 from repro.config import Plan, Run
@@ -29,23 +29,51 @@ from repro.text import harmless
 FOLDER = Path(".snakemake")
 LOCKS = FOLDER / "locks"
 
+STEPS = ("all", "report", "track")  # targets besides groups and experiments
+
 _held: list[IO[str]] = []
+_plans: list[Plan] = []
 
 
-def begin_workflow(plan: Plan, is_main: bool, results: Path = Path("results")) -> Plan:
+def begin_workflow(plan: Plan, workflow: Any, results: Path = Path("results")) -> Plan:
     """Called where a workflow begins, before Snakemake looks for locks.
 
     Args:
         plan: Its scale.
-        is_main: Whether this is the workflow's own process, and not one job of it on another machine.
+        workflow: Snakemake's own.
         results: Folder of the records.
 
     Returns:
         The plan.
+
+    Raises:
+        ReproError: If it is given no core, with which Snakemake would wait for ever.
     """
-    if is_main:
+    cores = workflow.resource_settings.cores
+    if cores is not None and cores < 1:
+        raise ReproError(f"--cores {cores}: it takes at least 1; all of this machine's: --cores all")
+    _plans.append(plan)
+    if workflow.is_main_process:  # and not one job of it on another machine
         _begin_alone(plan, results)
     return plan
+
+
+def explain_target(name: str) -> str:
+    """What to say of a name that the workflow cannot make."""
+    import difflib
+
+    if not _plans:
+        return f"no target {name}"
+    plan = _plans[-1]
+    called = [one for one in plan.config.experiments.values() if name in (one.name, one.group)]
+    scales = [scale for scale in plan.config.scales if any(one.takes_part(scale) for one in called)]
+    if scales:
+        return f"{name} takes no part at scale {plan.scale.name}, only at: {', '.join(scales)} (--config scale=NAME)"
+    near = difflib.get_close_matches(name, [*plan.targets, *STEPS], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"no target {name!r}{hint} (there are: {', '.join([*STEPS, *plan.groups])}, and each of: python -m repro list)"
+    )
 
 
 def _begin_alone(plan: Plan, results: Path) -> None:

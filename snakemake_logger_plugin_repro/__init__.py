@@ -18,7 +18,15 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from repro.text import duration
-from snakemake_logger_plugin_repro.files import PAGE, accuracies, described, last_words, mlflow_pages, verdicts
+from snakemake_logger_plugin_repro.files import (
+    PAGE,
+    accuracies,
+    described,
+    last_words,
+    mlflow_pages,
+    plain_error,
+    verdicts,
+)
 
 WIDTH = 110
 LONG_SECONDS = 60.0  # a run that takes longer has a line when it starts, so to say
@@ -73,7 +81,10 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         """One event."""
         event = getattr(record, "event", None)
-        if self._as_snakemake:
+        plain = plain_error(getattr(record, "exception", ""), record.getMessage())
+        if plain:
+            self._say(f"error: {plain}")
+        elif self._as_snakemake:
             self._say(self.format(record))
         elif (event is not None and record.levelno < WARNING) or event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             handler = getattr(self, f"_{event}", None)

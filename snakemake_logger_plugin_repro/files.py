@@ -1,10 +1,13 @@
-"""What records, logs and the report's tables say, for a line on the terminal."""
+"""What records, logs, errors and the report's tables say, for a line on the terminal."""
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+from repro.errors import ReproError
 
 PAGE = Path("report/index.html")
 TABLES = Path("report/tables")
@@ -38,6 +41,23 @@ def last_lines(log: Path, start: str) -> list[str]:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     first = max((place for place, line in enumerate(lines) if line.startswith(start)), default=len(lines) - 1)
     return lines[max(first, 0) :]
+
+
+def plain_error(exception: str, text: str) -> str:
+    """An error that the user can mend, without Snakemake's words around it; empty for any other.
+
+    Args:
+        exception: Name of its class.
+        text: What Snakemake says: the class and a line of the Snakefile, the message, lines of our code.
+    """
+    unknown = re.match(r"No rule to produce (\S+) \(if you use input", text.partition("\n")[2])
+    if exception == "MissingRuleException" and unknown:
+        from repro.live import explain_target  # the Snakefile has imported it
+
+        return explain_target(unknown[1])
+    if exception not in {"ReproError", *(kind.__name__ for kind in ReproError.__subclasses__())}:
+        return ""
+    return "\n".join(line for line in text.splitlines()[1:] if not re.match(r'  File "', line))
 
 
 def mlflow_pages(log: Path, scale: str) -> list[str]:

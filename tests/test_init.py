@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -62,43 +63,70 @@ def test_without_a_project_a_command_says_how_to_make_one(tmp_path: Path) -> Non
     assert "python -m repro init DIR" in result.stderr
 
 
-@pytest.mark.slow
-def test_the_wheel_in_an_empty_environment_runs_the_suite_in_an_empty_folder(tmp_path: Path, project: Path) -> None:
-    """Its dependencies, 6 GB, are those of the running environment, by a .pth file: the wheel alone is installed."""
-    source = tmp_path / "source"
-    ignored = shutil.ignore_patterns(".*", "results", "report", "data", "build", "*.egg-info")
-    shutil.copytree(project, source, symlinks=True, ignore=ignored)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    isolation = ["--no-deps", "--no-build-isolation"] if shutil.which("setuptools") else ["--no-deps"]
-    subprocess.run([*pip, "wheel", *isolation, "--wheel-dir", str(tmp_path), str(source)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "repro/project/Snakefile" in names
-    assert {f"repro/project/{path}" for path in project_files()} <= set(names)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Path:
+    """A folder with the sdist, the wheel made of it, and in ``tree`` the wheel made of the files themselves."""
+    folder = tmp_path_factory.mktemp("built")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True, check=True).stdout
+    for name in listed.rstrip("\0").split("\0"):
+        target = folder / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(project / name, target, follow_symlinks=False)
+    subprocess.run([sys.executable, "-m", "venv", folder / "tools"], check=True)
+    python = folder / "tools" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "build"], check=True)
+    for options in (["--outdir", folder], ["--wheel", "--outdir", folder / "tree"]):
+        subprocess.run([python, "-m", "build", *options, folder / "source"], check=True, capture_output=True)
+    return folder
 
+
+@pytest.mark.slow
+def test_the_sdist_holds_the_repository(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    source = built / "source"
+    assert {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()} - names == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_of_the_sdist_is_that_of_the_tree(built: Path) -> None:
+    contents = []
+    for folder in (built, built / "tree"):
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            contents.append({name: archive.read(name) for name in archive.namelist()})
+    assert contents[0] == contents[1]
+    assert {f"repro/project/{path}" for path in project_files()} <= contents[0].keys()
+
+
+@pytest.mark.slow
+def test_the_wheel_in_an_empty_environment_runs_the_suite_in_an_empty_folder(built: Path, tmp_path: Path) -> None:
+    """With the dependencies that it declares, 6 GB, as a user has them: nothing else says which."""
+    (wheel,) = built.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, *pip[1:], "install", "--no-deps", str(wheel)], check=True)
-    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    dependencies = Path(pytest.__file__).parent.parent
-    (site / "dependencies.pth").write_text(f"{dependencies}\n")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
-    environment |= {"REPRO_DATA_DIR": str(tmp_path / "no-data")}
-    where = subprocess.run(
-        [python, "-c", "import repro; print(repro.__file__)"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert Path(where.stdout.strip()).is_relative_to(site)
-    folder = tmp_path / "project"
-    subprocess.run([python.with_name("repro"), "init", folder], env=environment, check=True)
-    workflow = "import sys; from snakemake.cli import main; sys.exit(main())"
-    result = subprocess.run(
-        [python, "-c", workflow, "--cores", "2", "--config", "scale=smoke"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "open report/index.html" in result.stderr
-    assert (folder / "report" / "index.html").exists()
+    programs = tmp_path / "venv" / "bin"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHONPATH", "MLFLOW"))}
+    environment |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "REPRO_DATA_DIR": str(tmp_path / "no-data")}
+
+    def typed(line: str, folder: Path) -> str:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=folder, env=environment, timeout=1800,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    try:
+        typed(f"pip install -q {wheel}", tmp_path)
+        where = typed("python -c 'import repro; print(repro.__file__)'", tmp_path)
+        assert Path(where.strip()).is_relative_to(tmp_path / "venv")
+        said = typed("repro init project", tmp_path)
+        folder = tmp_path / "project"
+        assert "next: cd project && snakemake --cores 2 --config scale=smoke" in said
+        assert "open report/index.html" in typed("snakemake --cores 2 --config scale=smoke", folder)
+        assert (folder / "report" / "index.html").exists()
+        assert "MLflow: " in typed("python -m repro track", folder)
+        assert "nothing is left over" in typed("python -m repro clean", folder)
+    finally:
+        shutil.rmtree(tmp_path / "venv")  # pytest keeps the folders of three runs

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -20,6 +21,10 @@ from tests.conftest import PROJECT
 
 Busy = Callable[[float], tuple[Run, "subprocess.Popen[bytes]"]]
 DEAD = 4_194_304  # one more than any process has on Linux
+# What Snakemake tells of itself: the process that a user started, and one that it started for a job
+WORKFLOW, JOB = (
+    SimpleNamespace(is_main_process=main, resource_settings=SimpleNamespace(cores=2)) for main in (True, False)
+)
 
 
 @pytest.fixture
@@ -95,14 +100,14 @@ def test_a_workflow_begins_where_a_killed_one_left_its_locks(
     LOCKS.mkdir(parents=True)
     lock = LOCKS / "0.output.lock"
     lock.write_text("x")
-    begin_workflow(plan, is_main=True)
+    begin_workflow(plan, WORKFLOW)
     assert lock.exists(), "of a snakemake of which nothing is known"
     lock.write_text("x")
     (FOLDER / f"repro-{MACHINE}-{DEAD}.live").write_text("snakemake --cores 4")
-    begin_workflow(plan, is_main=False)
+    begin_workflow(plan, JOB)
     assert lock.exists(), "a job of another workflow's"
-    script = "import sys; from repro.config import *; from repro.live import *; " \
-             "begin_workflow(Plan(load_config(sys.argv[1]), 'smoke'), True)"  # fmt: skip
+    script = "import sys; from repro.config import *; from tests.test_leftovers import *; " \
+             "begin_workflow(Plan(load_config(sys.argv[1]), 'smoke'), WORKFLOW)"  # fmt: skip
     command = [sys.executable, "-c", script, str(PROJECT / "config.yaml")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert f"another snakemake works in this folder (process {os.getpid()}: snakemake" in said, "this very process"
@@ -116,7 +121,7 @@ def test_a_lock_of_another_machine_is_left_alone(
     LOCKS.mkdir(parents=True)
     (LOCKS / "0.output.lock").write_text("x")
     (FOLDER / f"repro-0000beef-{DEAD}.live").write_text("snakemake")
-    begin_workflow(plan, is_main=True)
+    begin_workflow(plan, WORKFLOW)
     assert (LOCKS / "0.output.lock").exists()
     assert "snakemake --unlock" in capsys.readouterr().err
 
@@ -183,5 +188,5 @@ def test_a_record_that_a_killed_workflow_took_away_is_put_back(
     train_run(run, Settings(results=Path("results")))
     content = run.record_path().read_bytes()
     run.record_path().unlink()
-    begin_workflow(plan, is_main=True)
+    begin_workflow(plan, WORKFLOW)
     assert run.record_path().read_bytes() == content

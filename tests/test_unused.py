@@ -7,7 +7,13 @@ from vulture import Vulture
 
 PROJECT = Path(__file__).parents[1]
 # Where names are used that Python's syntax does not show: registries, templates, the workflow and data files.
-NAMED_IN = ["repro/config/registry.py", "Snakefile", "config.yaml", *(f"repro/**/*.{end}" for end in ("j2", "yaml"))]
+NAMED_IN = [
+    "repro/config/registry.py",
+    "Snakefile",
+    "snakemake_logger_plugin_repro/files.py",
+    "config.yaml",
+    *(f"repro/**/*.{end}" for end in ("j2", "yaml")),
+]
 SET_FOR_OTHERS = {  # attributes of libraries' objects
     "allow_tf32", "benchmark", "fill_uninitialized_memory", "inter_op_num_threads", "intra_op_num_threads",
     "license", "log_severity_level", "maxdict", "maxlevel", "maxlist", "maxlong", "maxother", "maxset", "maxstring",

@@ -75,7 +75,8 @@ def find_side(evidence: Evidence, text: str, scale: str, results: Path) -> Side:
         runs = runs[runs.index == seed]
     if runs.empty:
         which = f"{name}{'' if seed is None else f' seed {seed}'} at scale {scale}"
-        raise ReproError(f"{which} has no record; `python -m repro train {name} --scale {scale}` makes one")
+        command = f"python -m repro train {name} --scale {scale}{'' if seed is None else f' --seed {seed}'}"
+        raise ReproError(f"{which} has no record; `{command}` makes one")
     epochs = evidence.epochs
     mine = (epochs["scale"] == scale) & (epochs["experiment"] == name) & epochs["seed"].isin(runs.index)
     title = f"{name} at scale {scale}, seed{'s' * (len(runs) > 1)} {', '.join(map(str, runs.index))}"

@@ -22,6 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     refused = 0
     for given in arguments.folder:
+        if not given.is_dir():
+            raise ReproError(f"{given}: there is no such folder")
         folders = find_folders(given)
         if not folders:
             raise ReproError(f"{given}: no record.json in it; name a run's folder, or one with runs below it")

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from repro.crate import write_crate
     except ModuleNotFoundError as error:
-        raise ReproError(f"a crate needs the package {error.name}: pip install -e '.[crate]'") from None
+        raise ReproError(f"a crate needs the package {error.name}: pip install rocrate") from None
 
     plan = load_plan(arguments)
     runs, skipped = write_crate(plan, arguments.results, Path(arguments.config), arguments.directory)

@@ -2,14 +2,14 @@
 
 import argparse
 
-from repro.commands.options import add_scale, at_least, load_plan
+from repro.commands.options import add_scale, add_seed, load_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A run, and whether ONNX is wanted."""
     add_scale(parser)
     parser.add_argument("experiment", help="a name from `python -m repro list`")
-    parser.add_argument("--seed", type=at_least(0), default=0)
+    add_seed(parser)
     parser.add_argument("--onnx", action="store_true", help="also write ONNX, for FP32 and for integers, and time all")
 
 

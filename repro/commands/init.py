@@ -1,6 +1,7 @@
 """Write a project folder: configuration, Snakefile and profile, so that the suite runs outside of a clone."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 
@@ -15,5 +16,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     for path in write_project(arguments.folder):
         print(path)
-    print(f"next: cd {arguments.folder} && snakemake --cores 2 --config scale=smoke")
+    print(f"next: cd {shlex.quote(str(arguments.folder))} && snakemake --cores 2 --config scale=smoke")
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from repro.commands.options import add_device, add_scale, at_least, load_plan
+from repro.commands.options import SEED, add_device, add_scale, load_plan
 from repro.config import Run
 from repro.errors import ReproError
 from repro.text import harmless
@@ -21,9 +21,9 @@ LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have end
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, on what device."""
-    add_scale(parser)
+    add_scale(parser, writes=True)
     parser.add_argument("experiment", nargs="+", help="names from `python -m repro list`, or `all`")
-    parser.add_argument("--seed", type=at_least(0), nargs="+", default=[0], help="one or several (default: 0)")
+    parser.add_argument("--seed", type=SEED, nargs="+", default=[0], help="one or several (default: 0)")
     add_device(parser)
     parser.add_argument("--compile", action="store_true", help="compile the model with inductor; changes the last bits")
     parser.add_argument("--no-track", action="store_true", help="do not log to MLflow while it trains")
@@ -51,6 +51,8 @@ class RunsToTrain:
         names = arguments.experiment
         if names == ["all"]:
             names = [experiment.name for experiment in self.plan.experiments if experiment.by_default]
+        elif "all" in names:
+            raise ReproError("`all` names every experiment: give it alone, or the others without it")
         named = [self.plan.run(name, seed) for seed in arguments.seed for name in names]
         self.runs = list({run.key: run for run in named}.values())
         for run in self.runs:

@@ -17,6 +17,8 @@ from repro.text import shown
 RESERVED_GROUPS = ("all", "report", "train", "track", "weights")
 LONGEST_NAME = 100  # names of scales and experiments are names of folders
 KEYS = ("scale", "seeds", "scales", "defaults", "experiments")
+SEEDS = Option(int, minimum=0, maximum=MOST_SEED, length=-1)
+OVERRIDES = ("scale", "seeds")  # what a command line may replace
 
 
 class ConfigError(ReproError):
@@ -108,25 +110,35 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping[str, Any] |
 
 
 def _override(raw: Any, overrides: Mapping[str, Any], problems: Problems) -> Any:
-    for key in overrides.keys() - {"scale", "seeds"}:
-        problems.unknown(f"override {key}", key, ["scale", "seeds"])
+    for key in overrides.keys() - set(OVERRIDES):
+        problems.unknown(f"--config {key}", key, list(OVERRIDES))
+    known = {key: value for key, value in overrides.items() if key in OVERRIDES}
     if not isinstance(raw, Mapping):
         return raw
-    raw = {**raw, **overrides}
-    if "seeds" in overrides:
-        raw["seeds"] = _typed_seeds(overrides["seeds"])
-    if "seeds" in overrides and isinstance(raw.get("scales"), Mapping):
-        raw["scales"] = {
-            name: {**scale, "seeds": None} if isinstance(scale, Mapping) else scale
-            for name, scale in raw["scales"].items()
+    scales = raw.get("scales")
+    if not isinstance(scales, Mapping):
+        return {**raw, **known}
+    if "scale" in known and known["scale"] not in map(str, scales):
+        problems.unknown("--config scale", known.pop("scale"), list(map(str, scales)), what="scale")
+    if "seeds" in known:
+        seeds = _typed_seeds(known.pop("seeds"), problems)
+        known["seeds"] = seeds or raw.get("seeds")
+        known["scales"] = {
+            name: {**scale, "seeds": seeds} if isinstance(scale, Mapping) else scale for name, scale in scales.items()
         }
-    return raw
+    return {**raw, **known}
 
 
-def _typed_seeds(given: Any) -> Any:
+def _typed_seeds(given: Any, problems: Problems) -> list[int] | None:
     """Seeds as they come from a command line: ``seeds=[0,1]`` as texts, ``seeds=0`` as one number."""
     items = given if isinstance(given, list | tuple) else [given]
-    return [int(item) if isinstance(item, str) and re.fullmatch(r" *\d{1,20} *", item) else item for item in items]
+    typed = [int(item) if isinstance(item, str) and re.fullmatch(r" *\d{1,20} *", item) else item for item in items]
+    wrong = Problems()
+    seeds: list[int] | None = check(SEEDS, typed, "--config seeds", wrong)
+    if seeds is not None and len(set(map(str, seeds))) < len(seeds):
+        wrong.add("--config seeds", f"{shown(seeds)} names a seed twice")
+    problems.lines += [f"{line}, such as --config 'seeds=[0,1,2]'" for line in wrong.lines]
+    return None if wrong.lines else seeds
 
 
 def _build(raw: Any, problems: Problems) -> Config | None:
@@ -136,7 +148,7 @@ def _build(raw: Any, problems: Problems) -> Config | None:
     for key in raw:
         if key not in KEYS:
             problems.unknown(shown(key), key, list(KEYS))
-    seeds = check(Option(int, minimum=0, maximum=MOST_SEED, length=-1), raw.get("seeds"), "seeds", problems)
+    seeds = check(SEEDS, raw.get("seeds"), "seeds", problems)
     scales = {name: _scale(name, value, seeds, problems) for name, value in _entries(raw, "scales", problems)}
     defaults = raw.get("defaults") or {}
     if not isinstance(defaults, Mapping):

@@ -56,10 +56,12 @@ class Option:
             text = "one of " + ", ".join(self.choices)
         else:
             text = KINDS[self.kind]
+            bounds = []
             if self.minimum is not None:
-                text += f" {'>' if self.above else '>='} {self.minimum:g}"
+                bounds.append(f"{'>' if self.above else '>='} {_number(self.minimum)}")
             if self.maximum is not None:
-                text += f"{' and' if self.minimum is not None else ''} {'<' if self.below else '<='} {self.maximum:g}"
+                bounds.append(f"{'<' if self.below else '<='} {_number(self.maximum)}")
+            text = " ".join([text, " and ".join(bounds)]).rstrip()
         if self.length:
             text = f"a list of {self.length if self.length > 0 else 'at least one'}: {text}"
         return text + (", or null" if self.nullable else "")
@@ -148,6 +150,10 @@ class Problems:
         near = difflib.get_close_matches(key[:40], allowed, n=1, cutoff=0.5) if isinstance(key, str) else []
         hint = f"; did you mean {near[0]!r}?" if near else ""
         self.add(path, f"unknown {what} {shown(key)}{hint} (allowed: {', '.join(sorted(allowed))})")
+
+
+def _number(value: float) -> str:
+    return str(value) if type(value) is int else f"{value:g}"
 
 
 def check(node: Node, value: Any, path: str, problems: Problems) -> Any:

@@ -104,7 +104,11 @@ def get_scale(config: Config, name: str | None = None) -> Scale:
     """
     name = name or config.scale
     if name not in config.scales:
-        raise ReproError(f"unknown scale {name!r}; config.yaml has: {', '.join(config.scales)}")
+        import difflib  # only on the way to an error
+
+        near = difflib.get_close_matches(name, config.scales, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ReproError(f"unknown scale {name!r}; {hint}config.yaml has: {', '.join(config.scales)}")
     return config.scales[name]
 
 
@@ -167,6 +171,9 @@ class Plan:
             return ReproError(
                 f"{experiment} takes no part at scale {self.scale.name}, only at: {scales} (--scale NAME)"
             )
+        if experiment in self.groups:
+            names = ", ".join(one.name for one in self.experiments if one.group == experiment)
+            return ReproError(f"{experiment} is a group, not an experiment: name some of {names}")
         near = difflib.get_close_matches(experiment, self._specs, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")

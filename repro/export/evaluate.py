@@ -71,6 +71,8 @@ def evaluate_file(path: Path, precision: str | None = None) -> Evaluation:
     Raises:
         ReproError: If the file or the data are absent, damaged or not those of the record.
     """
+    if not path.exists():
+        raise ReproError(f"{path}: there is no such file; `python -m repro export` writes them")
     try:
         if path.suffix == ".onnx":
             content, record, arithmetic = read_onnx(path)

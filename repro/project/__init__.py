@@ -34,6 +34,8 @@ def write_project(folder: Path) -> list[Path]:
         ReproError: If one of them is there already; then nothing is written.
         StorageError: If a file cannot be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ReproError(f"{folder}: a file, and nothing was written; name a folder")
     targets = {HERE / name: folder / name for name in project_files()}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing:

@@ -162,6 +162,16 @@ def resolve_uri(uri: str | None = None) -> str:
     return uri if path is None else _SQLITE + path.as_posix()
 
 
+def check_uri(uri: str) -> None:
+    """Refuse what is no address: MLflow would take it for a folder, of a kind that it gives up.
+
+    Raises:
+        TrackingError: If it has no scheme.
+    """
+    if "://" not in uri and not uri.startswith("databricks"):
+        raise TrackingError(f"{uri}: no address of MLflow; write sqlite:///FILE.db, or a server's http://HOST:PORT")
+
+
 def pages(uri: str, experiments: Mapping[str, str]) -> list[str]:
     """Where to look: the command that serves a database's pages, if need be, and each scale's list of runs.
 
@@ -193,6 +203,7 @@ def open_store(uri: str) -> Iterator[Store]:
     Raises:
         TrackingError: If anything fails in here or in the context.
     """
+    check_uri(uri)
     path = sqlite_path(uri)
     try:
         if path is not None:
@@ -256,6 +267,7 @@ def _configure() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # an attempt that fails: what comes of it is told once
     try:
         import mlflow  # noqa: F401
     except ImportError as error:

@@ -199,6 +199,22 @@ def test_a_single_experiment_is_a_target(project: Path, tmp_path: Path) -> None:
     assert jobs(result.stdout) == {"train": 3, "weights": 1, "mobile_cifar10": 1, "ptq4_cifar10": 1, "total": 6}
 
 
+def test_the_suite_is_a_module_of_another_workflow(project: Path, tmp_path: Path) -> None:
+    """The Snakefile is the document's, from another folder."""
+    text = (project / "docs" / "workflow.md").read_text()
+    module = re.search(r"```python\n(module.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "Snakefile").write_text(module.replace("PATH/OF/THE/CLONE", str(project)))
+    shutil.copy(project / "config.yaml", tmp_path)
+    planned = jobs(snakemake(tmp_path, "-n").stdout)
+    assert planned["suite_train"] == smoke_runs()
+    assert planned["suite_report"] == planned["suite_all"] == 1
+    line = re.search(r"`snakemake (--cores 4 suite_.*?) --config scale=smoke`", text)[1]
+    result = snakemake(tmp_path, *line.split())
+    assert result.returncode == 0, result.stdout
+    (record,) = find_records(tmp_path / "results")
+    assert read_record(record).experiment == "mobile_cifar10"
+
+
 def test_a_failure_is_shown_and_the_report_is_built_all_the_same(cached: Path) -> None:
     """Real CIFAR asked for and absent: snakemake fails, says why, and loses nothing."""
     raw = yaml.safe_load((cached / "config.yaml").read_text())

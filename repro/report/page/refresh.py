@@ -44,6 +44,8 @@ def refresh(config: Config, results: Path, project: Path) -> list[Path]:
 def generated(config: Config, results: Path, project: Path) -> dict[str, bytes]:
     """Every generated file with the content that the records give it, by its path in the repository."""
     report = make_report(load_evidence(config, results))
+    if not (project / README).is_file():
+        raise ReproError(f"{project / README}: not there; run this in a clone of the repository, or name it: --project")
     files = {f"{EXAMPLES}/{name}.png": report.drawings[name][0].png for name in SHOWN}
     texts = {
         README: readme_with(report, (project / README).read_text(encoding="utf-8")),
