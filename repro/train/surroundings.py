@@ -18,7 +18,9 @@ from repro.train.device import device_name
 def describe_place(device: torch.device) -> str:
     """Torch version, processor or GPU, and kernels: what may change the last bits."""
     place = processor_name() if device.type == "cpu" else device_name(device)
-    return f"torch {torch.__version__}, {place}, {kernels_in_use(device)['step']} kernels"
+    kernels = kernels_in_use(device)
+    products = f", {kernels['fp32_products']}" if "fp32_products" in kernels else ""
+    return f"torch {torch.__version__}, {place}, {kernels['step']} kernels{products}"
 
 
 def session_environment(device: torch.device, threads: int, trained_on: Sequence[str]) -> dict[str, Any]:
