@@ -1,8 +1,7 @@
 """Every experiment that runs by default at the scale, in order (later ones share what earlier left); then the report."""
 
 from repro.config import Plan, load_config
-from repro.live import Demands, begin_workflow, find_records, workflow_command
-from snakemake_logger_plugin_repro import was_stopped
+from repro.live import Demands, begin_workflow, find_records, restore_records, was_stopped, workflow_command
 
 PLAN = begin_workflow(Plan(load_config("config.yaml", overrides=config)), workflow)
 RECORDS = [str(run.record_path()) for run in PLAN.default_runs]
@@ -96,5 +95,6 @@ for target, runs in PLAN.targets.items():
 
 # A failed run leaves the report's inputs incomplete; it is then built from what there is. Not after Ctrl-C.
 onerror:
+    restore_records(PLAN)
     if not was_stopped(log):
         shell("repro report > logs/report.log 2>&1")

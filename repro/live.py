@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from repro.cluster import Demands as Demands  # this and the next two for the Snakefile, which has few lines
+from repro.cluster import Demands as Demands  # this and three more for the Snakefile, which has few lines
 from repro.config import Plan, Run
 from repro.errors import ReproError
 from repro.forking import workflow_command as workflow_command
@@ -25,6 +25,7 @@ from repro.records import restore_record
 from repro.records.files import MACHINE
 from repro.records.locks import is_locked
 from repro.text import harmless
+from snakemake_logger_plugin_repro import was_stopped as was_stopped
 
 FOLDER = Path(".snakemake")
 LOCKS = FOLDER / "locks"
@@ -112,15 +113,22 @@ def _begin(plan: Plan, results: Path) -> None:
                 path.unlink(missing_ok=True)
         for leftover in find_leftovers([plan], results):
             leftover.remove()
-        for run in plan:
-            _restore(run, results)
+        restore_records(plan, results)
     for path, _ in dead:  # last: they say that there may be locks
         path.unlink(missing_ok=True)
     _hold()
 
 
+def restore_records(plan: Plan, results: Path = Path("results")) -> None:
+    """Put back the records of runs that had finished.
+
+    Snakemake deletes the output of a job that was killed, and of all jobs of an allocation in which one failed.
+    """
+    for run in plan:
+        _restore(run, results)
+
+
 def _restore(run: Run, results: Path) -> None:
-    """Put back the record of a run that had finished: Snakemake deletes the output of a job that was killed."""
     directory = run.directory(results)
     if run.record_path(results).exists() or not directory.exists() or is_locked(directory):
         return

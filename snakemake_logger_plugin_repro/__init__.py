@@ -17,6 +17,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from repro.records.record import COPY_NAME
 from repro.text import duration
 from snakemake_logger_plugin_repro.files import (
     PAGE,
@@ -182,7 +183,7 @@ class LogHandler(LogHandlerBase):
             return
         job.note.cancel()
         self._show_running()
-        if job.rule == RUN and Path(job.output).exists():
+        if job.rule == RUN and Path(job.output).with_name(COPY_NAME).exists():
             return
         reason = last_words(Path(job.log), "error:")
         if not self._stopped and "stopped by SIG" not in reason and job.name not in self._failed:

@@ -157,6 +157,7 @@ def test_a_failure_in_a_shared_job_is_a_row_and_the_rest_finishes(
     assert done.returncode != 0
     assert re.findall(r"^FAILED (.*): error: cifar100 is not here", done.stdout, re.M) == ["main_cifar100 seed 0"]
     assert "1 failed (main_cifar100 seed 0)" in done.stdout
+    assert len(find_records(folder / "results")) == 1, "Snakemake deletes it with the output of its whole job"
     command = [sys.executable, "-m", "repro", "status", "--scale", "smoke"]
     states = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     assert re.search(r"main_cifar10 .* (finished|diverged) ", states)

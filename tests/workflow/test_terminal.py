@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 import snakemake_logger_plugin_repro as plugin
 from repro.config import Plan, load_config
 from repro.records import read_record
+from repro.records.record import COPY_NAME
 
 from .conftest import copy_project
 
@@ -139,12 +140,13 @@ def test_of_a_group_those_that_failed_are_named_and_one_that_succeeds_at_last_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a cluster jobs share an allocation, whose failure Snakemake reports of each, and which is tried once more."""
-    (tmp_path / "record.json").write_text("{}")
+    (tmp_path / "finished").mkdir()
+    (tmp_path / "finished" / COPY_NAME).touch()  # what stays when Snakemake deletes the record
     stream = io.StringIO()
     made = handler(stream, monkeypatch)
     names = ("main_cifar10", "main_cifar100", "fp32_cifar10")
     for number, name in enumerate(names, 1):
-        output = tmp_path / ("record.json" if name == names[0] else f"{name}.json")
+        output = tmp_path / ("finished" if name == names[0] else name) / "record.json"
         wildcards = {**RUN["wildcards"], "experiment": name}
         made.emit(record(**{**RUN, "jobid": number, "output": [str(output)], "wildcards": wildcards}))
     made.emit(record(ERROR, "Error in group 7: a wall", event=LogEvent.GROUP_ERROR, groupid=7))
