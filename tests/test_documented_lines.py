@@ -20,6 +20,7 @@ import yaml
 from repro.config import Plan, load_config
 from tests.conftest import PROJECT, comes_true
 
+from .test_init import tracked_files
 from .workflow.conftest import copy_project
 
 DOCUMENTS = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -39,7 +40,7 @@ FAST = {
     "python -m repro clean": "nothing is left over",
     "python -m repro claims": "[contradicted by the authors' log]",
     "python -m repro compare main_cifar10 fp32_cifar10 --scale short": "quantizer.name",
-    "python -m repro plan --scale short --budget 3h": "scale short: 3 cached, 4 to train",
+    "python -m repro plan --scale short --budget 3h": "scale short: 2 cached, 5 to train",
     "python -m repro check FOLDER": "accepted: results/short/main_cifar10/",
     "python -m repro check results/short": "accepted: results/short/main_cifar10/",
     "python -m repro weights main_cifar10 --scale short": "results/short/main_cifar10/",
@@ -221,9 +222,8 @@ def test_the_pages_of_mlflow(folder: Path) -> None:
 def test_the_first_line_as_typed(folder: Path, tmp_path: Path) -> None:
     """It installs everything that it names; the configuration is the small one, so that minutes suffice."""
     (line,) = [line for line in NOT_RUN if line.endswith("/snakemake --cores 4")]
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     clone = tmp_path / "clone"
-    for name in listed.rstrip("\0").split("\0"):
+    for name in tracked_files(PROJECT):
         if not name.startswith("results/"):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, clone / name, follow_symlinks=False)

@@ -35,7 +35,7 @@ def record(level: int = INFO, message: str = "", **fields: object) -> LogRecord:
 
 def handler(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> plugin.LogHandler:
     monkeypatch.setattr(sys, "stderr", stream)
-    made = plugin.LogHandler(SimpleNamespace(stdout=False, dryrun=False, verbose=False), None)
+    made = plugin.LogHandler(SimpleNamespace(stdout=False, dryrun=False, verbose=False, printshellcmds=False), None)
     made.setFormatter(Formatter())
     made.emit(record(event=LogEvent.RUN_INFO, stats={"train": 2, "all": 1}))
     return made
