@@ -44,15 +44,15 @@ FAST = {
     "python -m repro check FOLDER": "accepted: results/short/main_cifar10/",
     "python -m repro check results/short": "accepted: results/short/main_cifar10/",
     "python -m repro weights main_cifar10 --scale short": "results/short/main_cifar10/",
-    "python -m repro weights NAME": "results/quick/main_cifar10/",
     "python -m repro export main_cifar10 --scale short --seed 0 --onnx": "logits bit for bit those of the trained",
     "python -m repro evaluate results/short/main_cifar10/seed0-b390c18e/model.safetensors": "record: the same",
-    "python -m repro sharpness NAME --scale short --seed 0": "sharpness.json: training loss",
     "python -m repro train main_cifar10 --scale paper --seed 0": "results/paper/main_cifar10/seed0-",
-    "python -m repro train mobile_cifar10 --scale paper --seed 0 --threads 4 --no-track": "results/paper/mobile_",
     "snakemake --unlock": "",
 }
 SLOW = {
+    "python -m repro weights NAME": "results/quick/main_cifar10/",
+    "python -m repro sharpness NAME --scale short --seed 0": "sharpness.json: training loss",
+    "python -m repro train mobile_cifar10 --scale paper --seed 0 --threads 4 --no-track": "results/paper/mobile_",
     "snakemake --cores 4": "open report/index.html",
     "snakemake --cores 2": "done in",
     "snakemake --cores 4 ablation --config scale=short": "] ablation_no_weight_clip seed 0 ",

@@ -18,7 +18,7 @@ import snakemake_logger_plugin_repro as plugin
 from repro.config import Plan, load_config
 from repro.records import read_record
 
-from .conftest import copy_project
+from .conftest import copy_project, snakemake
 
 RUN = {"event": LogEvent.JOB_INFO, "jobid": 1, "rule_name": "train", "output": ["record.json"], "log": ["log"],
        "wildcards": {"scale": "smoke", "experiment": "main_cifar10", "seed": "0"}}  # fmt: skip
@@ -93,6 +93,29 @@ def test_ctrl_c_stops_without_walls_and_the_same_command_goes_on(project: Path, 
             [sys.executable, "-m", "repro", "status", "--scale", "smoke"], cwd=folder, capture_output=True, text=True
         ).stdout
     )
+
+
+def test_a_dry_run_has_a_line_a_job(project: Path, tmp_path: Path) -> None:
+    folder = copy_project(project, tmp_path / "clone")
+    result = snakemake(folder, "-n", "main", "report")
+    assert result.returncode == 0, result.stdout
+    would = re.findall(r"^would (.*)$", result.stdout, re.MULTILINE)
+    runs = Plan(load_config(project / "config.yaml"), "smoke").default_runs
+    assert {f"train {run.experiment} seed {run.seed}" for run in runs} <= set(would)
+    assert "build the report" in would
+    assert result.stdout.count("Job stats:") == 1
+    assert len(result.stdout.splitlines()) < len(runs) + 20
+    assert "jobid:" in snakemake(folder, "-n", "-p", "main").stdout, "Snakemake's own words"
+
+
+def test_a_reader_that_has_seen_enough_makes_no_wall(project: Path, tmp_path: Path) -> None:
+    folder = copy_project(project, tmp_path / "clone")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    typed = ["bash", "-c", "snakemake -n --config scale=smoke | head -2"]
+    done = subprocess.run(typed, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
 
 
 def test_a_long_run_says_so_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
