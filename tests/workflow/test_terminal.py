@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,20 @@ def test_a_line_a_run_and_a_summary(smoke_project: Path) -> None:
     assert f"{100 * main['best_test_accuracy']:.2f} %" in row
     assert f"{100 * main['final_test_accuracy']:.2f} %" in row
     assert "rule train:" in next((smoke_project / ".snakemake" / "log").iterdir()).read_text(), "Snakemake's own log"
+
+
+def test_the_summary_is_of_the_scale_that_ran_where_others_have_records(cached: Path, project: Path) -> None:
+    """A clone holds records on CIFAR, beside which the page has a table of its own for the digits."""
+    shutil.copytree(project / "results" / "short" / "main_cifar10", cached / "results" / "short" / "main_cifar10")
+    shutil.rmtree(cached / "results" / "smoke" / "mobile_cifar10")
+    result = snakemake(cached)
+    assert result.returncode == 0, result.stdout[-4000:]
+    main = read_record(next(cached.glob("results/smoke/main_cifar10/*/record.json"))).summary
+    (row,) = [line for line in result.stdout.splitlines() if "4-bit, digits10 (1 seed)" in line]
+    assert f"{100 * main['best_test_accuracy']:.2f} %" in row
+    assert "test accuracy at scale smoke" in result.stdout
+    assert "next, the paper's own data" in result.stdout
+    assert "short" not in row
 
 
 def test_ctrl_c_stops_without_walls_and_the_same_command_goes_on(project: Path, tmp_path: Path) -> None:
