@@ -8,7 +8,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import WARNING, LogRecord
 from pathlib import Path
@@ -34,7 +35,8 @@ LONG_SECONDS = 60.0  # a run that takes longer has a line when it starts, so to 
 RUN, WEIGHTS = "train", "weights"  # rules that make one run each
 INTERRUPTED, TERMINATED = "Terminating processes on user request", "Will exit after finishing currently running jobs"
 # Snakemake's own words, which ours replace
-UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments", "Group jobs")
+UNSAID = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments", "Group jobs", "Reasons:",
+          "\nReasons:")  # fmt: skip
 UNSAID_ERRORS = ("Exiting because a job execution failed", "Warning: the following output files of rule weights")
 SAID = ("RuleException", "WorkflowError")  # a failed run has its line already
 
@@ -69,7 +71,9 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         """Nothing has happened yet."""
         self._stream = sys.stdout if self.common_settings.stdout else sys.stderr
-        self._as_snakemake = self.common_settings.dryrun or self.common_settings.verbose
+        settings = self.common_settings
+        self._as_snakemake = settings.verbose or (settings.dryrun and settings.printshellcmds)
+        self._told_stats = False
         self._start = time.monotonic()
         self._executing, self._stopped, self._closed = False, False, False
         self._runs = self._done = self._cores = 0
@@ -87,11 +91,26 @@ class LogHandler(LogHandlerBase):
             self._say(f"error: {plain}")
         elif self._as_snakemake:
             self._say(self.format(record))
+        elif self.common_settings.dryrun:
+            self._would(record, event)
         elif (event is not None and record.levelno < WARNING) or event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
             handler = getattr(self, f"_{event}", None)
             if handler is not None:
                 handler(record)
         elif not self._is_told_otherwise(record):
+            self._say(self.format(record))
+
+    def _would(self, record: LogRecord, event: object) -> None:
+        """One event of a dry run: Snakemake's table of jobs, and a line for each that makes something."""
+        if event == LogEvent.JOB_INFO:
+            about = record.__dict__
+            if about["output"]:
+                self._say(f"would {_described(about['rule_name'], about['wildcards'] or {})}")
+        elif event == LogEvent.RUN_INFO:
+            if not self._told_stats:
+                self._say(self.format(record))
+            self._told_stats = True
+        elif event != LogEvent.WORKFLOW_STARTED and not record.getMessage().startswith(UNSAID):
             self._say(self.format(record))
 
     def close(self) -> None:
@@ -199,7 +218,8 @@ class LogHandler(LogHandlerBase):
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=self._stream, flush=True)
+            with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
+                print(text, file=self._stream, flush=True)
 
     def _summary(self) -> Iterator[str]:
         """The last lines."""
@@ -222,6 +242,14 @@ class LogHandler(LogHandlerBase):
             yield from ("next, the paper's own data, in runs of hours:", "  python -m repro data cifar10 --download")
             yield "  python -m repro plan --scale short"
             yield f"  snakemake --cores {cores} main --config scale=short"
+
+
+def _described(rule: str, wildcards: Mapping[str, str]) -> str:
+    """What a job does, for a dry run."""
+    if rule not in (RUN, WEIGHTS):
+        return {"report": "build the report", "track": "bring the records into MLflow"}.get(rule, f"make {rule}")
+    what = f"{wildcards['experiment']} seed {wildcards['seed']}"
+    return f"train {what}" if rule == RUN else f"train {what} again, for its weights, if they are gone"
 
 
 def _bar(stream: Any, runs: int) -> Any:

@@ -72,7 +72,7 @@ def mlflow_pages(log: Path, scale: str) -> list[str]:
 
 def accuracies(scale: str) -> Iterator[str]:
     """The main runs of a scale (empty: the first that the report shows), a line each, from the report's tables."""
-    rows = [row for row in _rows("main.csv") if row["source"] == "ours" and row["value"]]
+    rows = [row for row in [*_rows("main.csv"), *_digits()] if row["source"] == "ours" and row["value"]]
     scale = scale or (rows[0]["scale"] if rows else "")
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for row in rows:
@@ -86,6 +86,14 @@ def accuracies(scale: str) -> Iterator[str]:
     for (label, data, seeds), cells in found.items():
         name = f"{label.partition(',')[0]}, {data} ({seeds} seed{'' if seeds == '1' else 's'})"
         yield f"  {name:<38}" + "".join(f"{cells.get(column, ''):>22}" for column in columns)
+
+
+def _digits() -> Iterator[dict[str, str]]:
+    """The main runs in the table of what ran on digits: they have one of their own where there are records on CIFAR."""
+    for row in _rows("digits.csv"):
+        group, _, title = row["row"].partition(": ")
+        if row["unit"] == "%" and (group == "main" or (group == "fp32" and "same training" in title)):
+            yield row | {"row": title}
 
 
 def verdicts() -> str:

@@ -20,6 +20,7 @@ import yaml
 from repro.config import Plan, load_config
 from tests.conftest import PROJECT, comes_true
 
+from .test_init import tracked_files
 from .workflow.conftest import copy_project
 
 DOCUMENTS = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -39,19 +40,19 @@ FAST = {
     "python -m repro clean": "nothing is left over",
     "python -m repro claims": "[contradicted by the authors' log]",
     "python -m repro compare main_cifar10 fp32_cifar10 --scale short": "quantizer.name",
-    "python -m repro plan --scale short --budget 3h": "scale short: 3 cached, 4 to train",
+    "python -m repro plan --scale short --budget 3h": "scale short: 2 cached, 5 to train",
     "python -m repro check FOLDER": "accepted: results/short/main_cifar10/",
     "python -m repro check results/short": "accepted: results/short/main_cifar10/",
     "python -m repro weights main_cifar10 --scale short": "results/short/main_cifar10/",
-    "python -m repro weights NAME": "results/quick/main_cifar10/",
     "python -m repro export main_cifar10 --scale short --seed 0 --onnx": "logits bit for bit those of the trained",
     "python -m repro evaluate results/short/main_cifar10/seed0-b390c18e/model.safetensors": "record: the same",
-    "python -m repro sharpness NAME --scale short --seed 0": "sharpness.json: training loss",
     "python -m repro train main_cifar10 --scale paper --seed 0": "results/paper/main_cifar10/seed0-",
-    "python -m repro train mobile_cifar10 --scale paper --seed 0 --threads 4 --no-track": "results/paper/mobile_",
     "snakemake --unlock": "",
 }
 SLOW = {
+    "python -m repro weights NAME": "results/quick/main_cifar10/",
+    "python -m repro sharpness NAME --scale short --seed 0": "sharpness.json: training loss",
+    "python -m repro train mobile_cifar10 --scale paper --seed 0 --threads 4 --no-track": "results/paper/mobile_",
     "snakemake --cores 4": "open report/index.html",
     "snakemake --cores 2": "done in",
     "snakemake --cores 4 ablation --config scale=short": "] ablation_no_weight_clip seed 0 ",
@@ -85,6 +86,7 @@ NOT_RUN = {
     "pytest -m slow tests/workflow/test_cluster.py": "the same",
     "pytest tests/check/test_sites.py": "the same",
     "pytest tests/tracking": "the same",
+    "python -m benchmarks.chaos": "tests/workflow/test_chaos.py runs it with fewer",
     "python -m benchmarks.flips": "tests/hostile runs it in every run of the tests",
     "ruff check . && ruff format --check . && mypy": "steps of .ci/run",
     "pip install -e '.[crate]'": "a part of the extra `test`",
@@ -230,9 +232,8 @@ def test_the_pages_of_mlflow(folder: Path) -> None:
 def test_the_first_line_as_typed(folder: Path, tmp_path: Path) -> None:
     """It installs everything that it names; the configuration is the small one, so that minutes suffice."""
     (line,) = [line for line in NOT_RUN if line.endswith("/snakemake --cores 4")]
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     clone = tmp_path / "clone"
-    for name in listed.rstrip("\0").split("\0"):
+    for name in tracked_files(PROJECT):
         if not name.startswith("results/"):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, clone / name, follow_symlinks=False)

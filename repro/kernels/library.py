@@ -13,6 +13,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from repro.text import shown
+
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("source")
@@ -28,8 +30,11 @@ class KernelError(Exception):
 @cache
 def library() -> ctypes.CDLL | None:
     """The kernels of this process, or ``None``, after one line that says why torch's own operators run instead."""
-    if os.environ.get(SWITCH) == "torch":
+    switch = os.environ.get(SWITCH, "")
+    if switch == "torch":
         return None
+    if switch:
+        logger.warning("%s=%s does not leave out the kernels here, %s=torch does", SWITCH, shown(switch), SWITCH)
     try:
         return _load()
     except (KernelError, OSError, subprocess.SubprocessError, ValueError) as error:  # ValueError: quotes in CC

@@ -15,7 +15,7 @@ from repro.tracking.models import log_packed_model
 from repro.tracking.patience import Pulse, within_limits
 from repro.tracking.seeds import group_seeds
 from repro.tracking.stale import end_stopped_runs
-from repro.tracking.store import Store, describe, failure, lock, open_store, resolve_uri, sqlite_path
+from repro.tracking.store import Store, check_uri, describe, failure, lock, open_store, resolve_uri, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -67,6 +67,7 @@ def sync_records(results: str | Path = "results", uri: str | None = None, config
             (``repro.tracking.patience`` has the limits).
     """
     results, uri = Path(results), resolve_uri(uri)
+    check_uri(uri)
     mirrors, skipped = _read_mirrors(results, None if config is None else serving(config))
     scales = sorted({mirror.identity.scale for mirror in mirrors} | _unfinished(results))
     database = sqlite_path(uri)

@@ -242,6 +242,7 @@ def test_the_source_is_in_the_wheel(project: Path) -> None:
         ({"CC": "/nonexistent"}, "torch", "no C compiler '/nonexistent'"),
         ({"CC": "false"}, "torch", "false failed"),
         ({"REPRO_KERNELS": "torch"}, "torch", ""),
+        ({"REPRO_KERNELS": "troch"}, "fused", "REPRO_KERNELS='troch' does not leave out the kernels here"),
         ({}, "fused", ""),
     ],
 )

@@ -1,7 +1,9 @@
 """What a start costs: imports that no training needs, and a count of products without torch's counter."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def test_a_training_imports_neither_torchs_compiler_nor_what_others_need(project
     assert status == "0"
     assert "torch" in modules
     assert not set(HEAVY) & set(modules)
+
+
+def test_a_training_needs_no_more_than_the_readme_names(project: Path, tmp_path: Path) -> None:
+    """Every other package that the project declares is as if it were not there, but for the one with the digits."""
+    sentence = re.search(r"only that file and (.*?) can train", (project / "README.md").read_text())[1]
+    needed = {"yaml" if name == "PyYAML" else name.lower() for name in re.findall(r"\w+", sentence)} - {"and"}
+    declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in declared}
+    modules = {{"pyyaml": "yaml", "pillow": "PIL"}.get(name, name) for name in names}
+    assert needed < modules
+    absent = modules - needed - {"scikit_learn", "typing_extensions"}  # the latter is torch's own
+    command = ["train", "main_cifar10", "--scale", "smoke", "--no-track", "--results", str(tmp_path)]
+    script = f"import sys\nsys.modules.update(dict.fromkeys({sorted(absent)}))\n{SCRIPT}"
+    result = subprocess.run([sys.executable, "-c", script, *command], cwd=project, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1].startswith("0 "), result.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from repro.config import Plan, load_config
 from repro.records import read_record
 from repro.records.record import COPY_NAME
 
-from .conftest import copy_project
+from .conftest import copy_project, snakemake
 
 RUN = {"event": LogEvent.JOB_INFO, "jobid": 1, "rule_name": "train", "output": ["record.json"], "log": ["log"],
        "wildcards": {"scale": "smoke", "experiment": "main_cifar10", "seed": "0"}}  # fmt: skip
@@ -36,7 +37,7 @@ def record(level: int = INFO, message: str = "", **fields: object) -> LogRecord:
 
 def handler(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> plugin.LogHandler:
     monkeypatch.setattr(sys, "stderr", stream)
-    made = plugin.LogHandler(SimpleNamespace(stdout=False, dryrun=False, verbose=False), None)
+    made = plugin.LogHandler(SimpleNamespace(stdout=False, dryrun=False, verbose=False, printshellcmds=False), None)
     made.setFormatter(Formatter())
     made.emit(record(event=LogEvent.RUN_INFO, stats={"train": 2, "all": 1}))
     return made
@@ -67,6 +68,20 @@ def test_a_line_a_run_and_a_summary(smoke_project: Path) -> None:
     assert "rule train:" in next((smoke_project / ".snakemake" / "log").iterdir()).read_text(), "Snakemake's own log"
 
 
+def test_the_summary_is_of_the_scale_that_ran_where_others_have_records(cached: Path, project: Path) -> None:
+    """A clone holds records on CIFAR, beside which the page has a table of its own for the digits."""
+    shutil.copytree(project / "results" / "short" / "main_cifar10", cached / "results" / "short" / "main_cifar10")
+    shutil.rmtree(cached / "results" / "smoke" / "mobile_cifar10")
+    result = snakemake(cached)
+    assert result.returncode == 0, result.stdout[-4000:]
+    main = read_record(next(cached.glob("results/smoke/main_cifar10/*/record.json"))).summary
+    (row,) = [line for line in result.stdout.splitlines() if "4-bit, digits10 (1 seed)" in line]
+    assert f"{100 * main['best_test_accuracy']:.2f} %" in row
+    assert "test accuracy at scale smoke" in result.stdout
+    assert "next, the paper's own data" in result.stdout
+    assert "short" not in row
+
+
 def test_ctrl_c_stops_without_walls_and_the_same_command_goes_on(project: Path, tmp_path: Path) -> None:
     folder = copy_project(project, tmp_path / "clone")
     config = folder / "config.yaml"
@@ -94,6 +109,29 @@ def test_ctrl_c_stops_without_walls_and_the_same_command_goes_on(project: Path, 
             [sys.executable, "-m", "repro", "status", "--scale", "smoke"], cwd=folder, capture_output=True, text=True
         ).stdout
     )
+
+
+def test_a_dry_run_has_a_line_a_job(project: Path, tmp_path: Path) -> None:
+    folder = copy_project(project, tmp_path / "clone")
+    result = snakemake(folder, "-n", "main", "report")
+    assert result.returncode == 0, result.stdout
+    would = re.findall(r"^would (.*)$", result.stdout, re.MULTILINE)
+    runs = Plan(load_config(project / "config.yaml"), "smoke").default_runs
+    assert {f"train {run.experiment} seed {run.seed}" for run in runs} <= set(would)
+    assert "build the report" in would
+    assert result.stdout.count("Job stats:") == 1
+    assert len(result.stdout.splitlines()) < len(runs) + 20
+    assert "jobid:" in snakemake(folder, "-n", "-p", "main").stdout, "Snakemake's own words"
+
+
+def test_a_reader_that_has_seen_enough_makes_no_wall(project: Path, tmp_path: Path) -> None:
+    folder = copy_project(project, tmp_path / "clone")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    typed = ["bash", "-c", "snakemake -n --config scale=smoke | head -2"]
+    done = subprocess.run(typed, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
 
 
 def test_a_long_run_says_so_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def test_records_of_other_scales_are_never_made_again(cached: Path) -> None:
     """Not even when everything is forced: they may be evidence that this machine cannot make."""
     source = next(cached.glob("results/smoke/main_cifar10/*"))
     shutil.copytree(source, cached / "results" / "paper" / "main_cifar10" / "seed0-00000000")
-    result = snakemake(cached, "-n", "-F")
+    result = snakemake(cached, "-n", "-p", "-F")
     assert jobs(result.stdout)["train"] == smoke_runs()
     assert "results/paper/main_cifar10" in result.stdout
     assert not re.search(r"output: results/paper", result.stdout)
