@@ -19,6 +19,7 @@ from repro.analysis.rows import (
     load_run,
 )
 from repro.config import Config, Plan
+from repro.config.options import NONE
 from repro.config.schema import PRECISIONS
 from repro.failures import last_words
 from repro.records import EPOCH_COLUMNS, LAYER_COLUMNS, RecordError, find_records
@@ -82,8 +83,8 @@ class Evidence:
 
     @cached_property
     def _by_experiment(self) -> dict[tuple[str, str], pd.DataFrame]:
-        groups = self.runs.groupby(["scale", "experiment"], sort=False)
-        return {(str(keys[0]), str(keys[1])): rows.set_index("seed").sort_index() for keys, rows in groups}
+        groups = self.runs.set_index("seed").sort_index().groupby(["scale", "experiment"], sort=False)
+        return {(str(keys[0]), str(keys[1])): rows for keys, rows in groups}
 
     def scales_with(self, experiments: Iterable[str]) -> list[str]:
         """Scales with a record of any of the experiments, in the report's order; without one, the configured scale."""
@@ -109,6 +110,12 @@ def deciding_scales(config: Config) -> list[str]:
 def in_bf16(config: Config, scale: str) -> bool:
     """Whether a scale's runs compute in bfloat16."""
     return config.scales[scale].precision == "bf16"
+
+
+def after_training(config: Config, experiment: str) -> bool:
+    """Whether an experiment quantises trained weights: it has one accuracy, theirs, and no epoch is chosen."""
+    known = config.experiments.get(experiment)
+    return known is not None and known.settings["ptq"]["name"] != NONE
 
 
 def load_evidence(config: Config, results: str | Path) -> Evidence:

@@ -1,6 +1,7 @@
 """One record as rows of data frames."""
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ EXPORT_TEXTS = ("export_platform", "onnx_weights")
 # One row a weight layer: its latent weights at the end. Edges and counts are lists, one more edge than counts.
 WEIGHT_COLUMNS = ("layer", "max_abs_weight", "edges", "counts")
 
+NAN = math.nan
+
 # In the frames, ``scale`` is the scale of the run.
 RENAMED = {"scale": "level_scale"}
 
@@ -85,7 +88,8 @@ def load_run(path: Path, results: Path) -> LoadedRun:
     try:
         _check_identity(record)
         epochs = _read_csv(path.with_name(EPOCHS_NAME), EPOCH_COLUMNS)
-        layers = _read_csv(path.with_name(LAYERS_NAME), LAYER_COLUMNS).rename(columns=RENAMED)
+        layers = _read_csv(path.with_name(LAYERS_NAME), LAYER_COLUMNS)
+        layers.columns = pd.Index([RENAMED.get(name, name) for name in LAYER_COLUMNS])
         if len(epochs) != record.summary["epochs_run"]:
             raise ValueError(f"{EPOCHS_NAME} has {len(epochs)} epochs, the record {record.summary['epochs_run']}")
         folder = harmless(path.parent.relative_to(results).as_posix())  # as it is shown
@@ -115,9 +119,10 @@ def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    if not frame["epoch"].between(1, MOST_WHOLE).all():
+    epochs = frame["epoch"].to_numpy()
+    if not ((epochs >= 1) & (epochs <= MOST_WHOLE)).all():
         raise ValueError(f"{path.name} has an epoch that is none")
-    if "layer" in columns and not all(map(text, frame["layer"])):
+    if "layer" in columns and not all(map(text, frame["layer"].unique())):
         raise ValueError(f"{path.name} has a layer without a name")
     return frame if list(frame.columns) == list(columns) else frame[list(columns)]
 
@@ -155,8 +160,8 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "width": record.spec["model"].get("width"),
         "bit_width": quantization(record.spec).get("bit_width"),
         "epochs": record.spec["epochs"],
-        "best_epoch_train_accuracy": epochs.loc[epochs["epoch"] == best, "train_accuracy"].max(),
-        "best_epoch_levels_min": layers.loc[layers["epoch"] == best, "levels"].min(),
+        "best_epoch_train_accuracy": max(_known(epochs, best, "train_accuracy"), default=NAN),
+        "best_epoch_levels_min": min(_known(layers, best, "levels"), default=NAN),
         "paper_compression": size["fp32_bytes"] / size["paper_bytes"],
         "packed_compression": size["fp32_bytes"] / size["packed_bytes"],
         "weight_bits": round(8 * size["paper_bytes"] / summary["parameters"]),
@@ -181,12 +186,18 @@ def _export_row(export: Export | None) -> dict[str, Any]:
 
 def _final_levels(layers: pd.DataFrame) -> dict[str, float]:
     """Fewest and most levels in use of a layer after the last epoch; layers that stay in FP32 do not count."""
-    levels = layers.loc[layers["epoch"] == layers["epoch"].max(), "levels"]
-    return {"final_levels_min": levels.min(), "final_levels_max": levels.max()}
+    levels = _known(layers, layers["epoch"].max(), "levels")
+    return {"final_levels_min": min(levels, default=NAN), "final_levels_max": max(levels, default=NAN)}
+
+
+def _known(frame: pd.DataFrame, epoch: float, column: str) -> list[float]:
+    """The figures of an epoch that are there."""
+    values = frame[column].to_numpy()[frame["epoch"].to_numpy() == epoch]
+    return [value for value in values.tolist() if value == value]  # NaN differs from itself
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return NAN if value is None else float(value)
 
 
 def _commit(environment: Mapping[str, Any]) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from repro.analysis import Evidence, deciding_scales, in_bf16
+from repro.analysis import Evidence, after_training, deciding_scales, in_bf16
 from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.combine import shown
 from repro.claims.judge import ARITHMETIC, Judged, judge_all
 from repro.claims.ledger import FOLDER, HEADLINES
-from repro.claims.row import paper_text
+from repro.claims.row import paper_text, selection
 from repro.claims.rules import (
     AGAINST_ARITHMETIC,
     AGAINST_ITSELF,
@@ -24,8 +24,9 @@ from repro.claims.rules import (
     VERDICTS,
     WITHIN_NOISE,
 )
+from repro.paper import paper_length, read_table
 
-FULL_LENGTH = 100  # epochs of the paper's that make a run one of its length: its ablations have as many
+FULL_LENGTH = read_table("table7")["epochs"]  # that make a run one of the paper's length: its shortest have as many
 
 
 @dataclass(frozen=True)
@@ -132,20 +133,8 @@ def figure_text(judged: Judged, measured: Measured) -> str:
     interval = found.interval()
     half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
     figure = claim.with_unit(claim.show(found.mean) + half)
-    about = "; ".join(filter(None, (f"n = {len(found.values)}", _rule(claim), _reading(claim, measured, found))))
+    about = "; ".join(filter(None, (f"n = {len(found.values)}", selection(claim), _reading(claim, measured, found))))
     return f"{figure} ({about}) at scale {measured.scale}"
-
-
-def _rule(claim: Claim) -> str:
-    """The epoch at which an accuracy is read; empty for other figures."""
-    if claim.query is None:
-        return ""
-    if any(name.startswith("ptq") for name in (*claim.experiments, *claim.minus)):
-        return "at the epoch whose weights PTQ took"
-    epoch = claim.query.arguments.get("epoch")
-    at = {"best_test_accuracy": "best epoch", "final_test_accuracy": "last epoch",
-          "test_accuracy_at": f"at the paper's epoch {epoch} or the same share of a shorter run"}  # fmt: skip
-    return at.get(claim.query.name, "")
 
 
 def _reading(claim: Claim, measured: Measured, found: Measurement) -> str:
@@ -161,16 +150,14 @@ def _reading(claim: Claim, measured: Measured, found: Measurement) -> str:
 
 def length_warning(evidence: Evidence) -> str:
     """What is missing at the paper's length; empty once the main run and its unquantised twin have finished there."""
-    config = evidence.config
     wanted = ("main_cifar10", "fp32_cifar10")
-    scales = deciding_scales(config)
+    scales = deciding_scales(evidence.config)
     if any(all(len(evidence.select(scale, name)) for name in wanted) for scale in scales):
         return ""
     runs = evidence.runs[evidence.runs["scale"].isin(scales)].drop_duplicates("run")
     long = int((runs["epochs"] >= FULL_LENGTH).sum())
     short = len(runs) - long
-    main, ablation = (config.experiments[name].settings["epochs"] for name in (wanted[0], "ablation_full"))
-    length = f"of the paper's length ({main} epochs; {ablation} in the ablation)"
+    length = f"of the paper's length ({paper_length()})"
     if long:
         found = f"{long} run{'s' if long > 1 else ''} {length} {'are' if long > 1 else 'is'} finished"
         found += ", but not both the main run and its unquantised twin"
@@ -238,5 +225,6 @@ def _table(evidence: Evidence) -> list[str]:
 def _row(evidence: Evidence, scale: str, experiment: str) -> str:
     runs, title = evidence.select(scale, experiment), evidence.config.experiments[experiment].title
     name = title.replace("FP32", "unquantised (bf16)") if in_bf16(evidence.config, scale) else title
-    figures = [f"{100 * runs[column].mean():.2f}" for column in ("best_test_accuracy", "final_test_accuracy")]
+    best, last = (f"{100 * runs[column].mean():.2f}" for column in ("best_test_accuracy", "final_test_accuracy"))
+    figures = ["–" if after_training(evidence.config, experiment) else best, last]
     return f"| {name} | `{scale}` | {int(runs['epochs'].max())} | {len(runs)} | {' | '.join(figures)} |"

@@ -45,6 +45,18 @@ def paper_text(claim: Claim) -> str:
     return BOUNDS.get(claim.rule, "") + claim.with_unit("–".join(texts))
 
 
+def selection(claim: Claim) -> str:
+    """The epoch at which an accuracy is read; empty for other figures."""
+    if claim.query is None:
+        return ""
+    if any(name.startswith("ptq") for name in (*claim.experiments, *claim.minus)):
+        return "at the epoch whose weights PTQ took"
+    epoch = claim.query.arguments.get("epoch")
+    at = {"best_test_accuracy": "best epoch", "final_test_accuracy": "last epoch",
+          "test_accuracy_at": f"at the paper's epoch {epoch} or the same share of a shorter run"}  # fmt: skip
+    return at.get(claim.query.name, "")
+
+
 def _measured_text(claim: Claim, measured: Measured) -> str:
     """The figure with its 90 % interval, how well the spread is known, and the test set's error apart from it."""
     found = shown(claim, measured)
@@ -56,6 +68,8 @@ def _measured_text(claim: Claim, measured: Measured) -> str:
         about.append(f"{found.spread.source}, df {found.spread.degrees:g}")
     if found.error == found.error:
         about.append(f"SE of the test images {claim.show(found.error)}")
+    if rule := selection(claim):
+        about.append(rule)
     if found.diverged:
         about.append(f"{found.diverged} diverged")
     return f"{claim.with_unit(claim.show(found.mean) + half)} ({', '.join(about)})"

@@ -4,7 +4,7 @@ from functools import cache
 
 import pandas as pd
 
-from repro.paper.values import FOLDER, read_logs
+from repro.paper.values import FOLDER, read_logs, read_table
 
 
 @cache
@@ -22,6 +22,11 @@ def authors_log(dataset: str) -> pd.DataFrame:
     for part in ("train", "test"):
         log[f"{part}_accuracy"] = log.pop(f"{part}_accuracy_pct") / 100
     return log
+
+
+def paper_length() -> str:
+    """How long the paper's runs are, in words: its ablations are shorter than the runs of its log."""
+    return f"{len(authors_log('cifar10'))} epochs; {read_table('table7')['epochs']} in the ablation"
 
 
 def log_summary(dataset: str) -> dict[str, float]:

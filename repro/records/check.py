@@ -32,7 +32,9 @@ def number(least: float = -MOST_NUMBER, most: float = MOST_NUMBER) -> Test:
 
 def text(value: Any) -> bool:
     """A text that a terminal and a page may be given: without control characters."""
-    return isinstance(value, str) and len(value) <= MOST_CHARACTERS and not any(map(_controls, value))
+    if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
+        return False
+    return value.isprintable() or not any(map(_controls, value))  # the first is fast, and stricter: of spaces too
 
 
 def _controls(character: str) -> bool:

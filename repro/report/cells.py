@@ -10,7 +10,7 @@ from repro.analysis import Estimate, estimate, paired_difference
 from repro.paper import parse_printed
 from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
 from repro.report.view import View
-from repro.report.vocabulary import DERIVED, EXACT, LOG, OURS, PAPER, VALIDATED, twin
+from repro.report.vocabulary import BEST, DERIVED, EXACT, LAST, LOG, OURS, PAPER, VALIDATED, twin
 from repro.units import UNITS
 
 NOT_RUN, NONE = "not run", "none"
@@ -33,7 +33,7 @@ class Cell:
         digits: Decimals shown.
         text: Words in place of a figure.
         experiment: Experiment behind it.
-        measure: What of its records; ``a - b`` is the difference to experiment ``b``.
+        measure: What of its records; ``a - b`` is the difference to experiment ``b``, perhaps at an epoch of it.
         data: Data sets of the runs.
         seeds: Their seeds.
         epochs: Their epochs.
@@ -128,6 +128,8 @@ def our_cell(view: View, experiment: str | None, measure: str, unit: str) -> Cel
         experiment = twin(experiment)
         if experiment not in view.config.experiments:
             return Cell(OURS, unit=unit, measure=measure)
+    if measure == BEST and view.after_training(experiment):  # its one accuracy stands under the last epoch
+        return Cell(OURS, unit=unit, measure=measure)
     about = Cell(OURS, unit=unit, experiment=experiment or "", measure=measure)
     runs = view.runs(experiment)
     if measure in EXPORT_NUMBERS:
@@ -139,14 +141,23 @@ def our_cell(view: View, experiment: str | None, measure: str, unit: str) -> Cel
 
 
 def our_difference(view: View, experiment: str | None, reference: str | None, measure: str, unit: str) -> Cell:
-    """A measured difference over the seeds that both experiments have: ``points`` or, reversed, a ``gap``."""
+    """A measured difference over the seeds that both experiments have: ``points`` or, reversed, a ``gap``.
+
+    What stands beside PTQ is read at the epoch whose weights it took.
+    """
     about = Cell(OURS, unit=unit, experiment=experiment or "", measure=f"{measure} - {reference}")
-    if reference is None or experiment == reference:
+    quantized_after = view.after_training(experiment)
+    if reference is None or experiment == reference or (quantized_after and measure != LAST):
         return about
     runs, base = view.runs(experiment), view.runs(reference)
-    first, second = (base, runs) if unit == "gap" else (runs, base)
-    common = runs if runs.index.equals(base.index) else runs.loc[runs.index.intersection(base.index)]
-    return about.of(common).at(paired_difference(first[measure], second[measure])) if len(common) else about.of(common)
+    own, others = runs[measure], base[measure]
+    taken = runs["best_test_epoch"]
+    if quantized_after and len(runs) and taken.max() < base["epochs"].max():
+        others = view.accuracies_at(reference, taken)
+        about = replace(about, measure=f"{about.measure} at epoch {taken.max():.0f}")
+    common = runs if runs.index.equals(others.index) else runs.loc[runs.index.intersection(others.index)]
+    first, second = (others, own) if unit == "gap" else (own, others)
+    return about.of(common).at(paired_difference(first, second)) if len(common) else about.of(common)
 
 
 def words(text: str, source: str = PAPER, place: str = "") -> Cell:

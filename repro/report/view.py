@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.analysis import Evidence, deciding_scales, in_bf16, scale_order
+from repro.analysis import Evidence, after_training, deciding_scales, in_bf16, scale_order
 from repro.config import Config
 from repro.report.vocabulary import data_label, span
 
@@ -124,6 +124,23 @@ class View:
         """Rows of ``epochs``, ``layers`` or ``weights`` of an experiment."""
         return self.records.frame(name, self.scale, experiment)
 
+    def after_training(self, experiment: str | None) -> bool:
+        """Whether an experiment quantises trained weights (PTQ)."""
+        return after_training(self.config, experiment or "")
+
+    def weights_taken(self, experiment: str | None) -> str:
+        """Whose weights PTQ took, in words; empty for a training."""
+        runs = self.runs(experiment)
+        if runs.empty or not self.after_training(experiment):
+            return ""
+        return f"PTQ of the weights after {span(runs['best_test_epoch'], 'epoch')}: one accuracy, no epoch is chosen"
+
+    def accuracies_at(self, experiment: str, epochs: pd.Series) -> pd.Series:
+        """Test accuracy of a training at the epoch that ``epochs`` names for each seed."""
+        rows = self.frame("epochs", experiment)
+        found: pd.Series = rows[rows["epoch"] == rows["seed"].map(epochs)].set_index("seed")["test_accuracy"]
+        return found
+
     def first(self, experiments: Iterable[str]) -> str | None:
         """The first of the experiments that has a record."""
         return next((name for name in experiments if len(self.runs(name))), None)
@@ -133,11 +150,12 @@ class View:
         found = [rows for name in experiments if len(rows := self.runs(name))]
         if not found:
             return f"{self.scale}: not run"
-        runs = pd.concat(found)
-        precision = ", ".join(dict.fromkeys(runs["precision"]))
-        seeds, epochs = span(map(len, found), "seed"), span(runs["epochs"], "epoch")
-        data = ", ".join(map(data_label, sorted(dict.fromkeys(runs["data"]))))
-        return f"{self.scale}: {data}, {seeds}, {epochs}, {precision}"
+        precisions, names, lengths = (
+            dict.fromkeys(value for rows in found for value in rows[column])
+            for column in ("precision", "data", "epochs")
+        )
+        seeds, epochs = span(map(len, found), "seed"), span(lengths, "epoch")
+        return f"{self.scale}: {', '.join(map(data_label, sorted(names)))}, {seeds}, {epochs}, {', '.join(precisions)}"
 
 
 def is_digits(config: Config, scale: str) -> bool:

@@ -16,6 +16,7 @@ def printed(factory, capsys):
     """The ledger's entry of a statement, as one line."""
 
     def entry(statement):
+        factory.results.mkdir(exist_ok=True)
         assert main(["claims", "--config", str(CONFIG), "--results", str(factory.results)]) == 0
         text = " ".join(capsys.readouterr().out.split())
         found = re.search(r"\[([^\[\]]+)\] " + re.escape(statement) + r"(.*?)(?= \[|$)", text)
@@ -39,7 +40,7 @@ def test_one_seed(factory, printed):
     write(factory, "main_cifar10", 0.80)
     verdict, text = printed(BEST)
     assert verdict == "not measured yet"
-    assert "measured 80.00 % (n = 1, spread unknown, SE of the test images 0.40)" in text
+    assert "measured 80.00 % (n = 1, spread unknown, SE of the test images 0.40, best epoch)" in text
     assert "one seed, and nothing at scale paper has the two seeds that a spread needs" in text
 
 

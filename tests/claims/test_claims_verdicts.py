@@ -106,7 +106,7 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
     write(factory, "main_cifar10", 0.98, scale="quick")
     row = judged().loc["cifar10_best"]
     assert (row["verdict"], row["measured"], row["measured_bf16"]) == (NOT_MEASURED, "", "")
-    shown = "98.00 % (n = 1, spread unknown, SE of the test images 0.74) at scale quick on digits10: “4-bit, CIFAR-10”"
+    shown = "98.00 % (n = 1, spread unknown, SE of the test images 0.74, best epoch) at scale quick on digits10: “4-bit, CIFAR-10”"
     assert row["reduced"] == shown
     write(factory, "main_cifar10", 0.80, 0.81, 0.82, scale="short")
     frame = judged()
@@ -267,7 +267,7 @@ def test_rank_of_a_contribution_is_measured_too(factory, judged):
     for name, best in {"full": 0.93, "no_weight_clip": 0.85, "scale_fixed_3": 0.30, "no_gradient_clip": 0.9}.items():
         write(factory, f"ablation_{name}", best)
     row = judged().loc["ablation_largest"]
-    assert (row["measured"], row["verdict"]) == ("rank 2 (n = 1, spread unknown)", AGAINST_ARITHMETIC)
+    assert (row["measured"], row["verdict"]) == ("rank 2 (n = 1, spread unknown, last epoch)", AGAINST_ARITHMETIC)
 
 
 def test_ptq_is_compared_with_the_very_weights_that_it_took(factory, judged):

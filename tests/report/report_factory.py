@@ -5,6 +5,7 @@ from pathlib import Path
 
 from repro.config import Config, Plan
 from repro.config.registry import DATASETS
+from repro.config.schedules import zero_rate_epoch
 from repro.records import Export, Record, read_record, write_export, write_record
 from repro.records.export import VARIANTS
 
@@ -37,13 +38,15 @@ class RecordFactory:
         epochs = int(run.spec["epochs"])
         after_training = run.spec.get("ptq", {"name": "none"})["name"] != "none"
         quantized = after_training or run.spec["quantizer"]["name"] != "none"
-        if after_training:  # a PTQ run has one row, at the last epoch of the training whose weights it takes
-            peak, accuracies = epochs, {epochs: best}
+        if after_training:  # a PTQ run has one row, at the epoch of the training whose weights it takes
+            peak = zero_rate_epoch(run.spec) if run.spec["ptq"]["source"] == "zero_rate" else epochs
+            accuracies = {peak: best}
         else:
             peak = max(1, epochs - 1)
             accuracies = {
                 epoch: best * epoch / peak if epoch <= peak else best - 0.01 for epoch in range(1, epochs + 1)
             }
+        last = list(accuracies.values())[-1]
         directory = self.results / (folder or f"{scale}/{run.experiment}/seed{seed}-{spec_hash}")
         validated = bool(run.spec["dataset"]["validation_fraction"])
         record = Record(
@@ -52,8 +55,8 @@ class RecordFactory:
             reason="at chance" if status == "diverged" else "",
             summary={
                 "epochs_run": len(accuracies), "parameters": 3251018, "quantized_weights": 3246784 if quantized else 0,
-                "final_train_loss": 0.1, "final_train_accuracy": accuracies[epochs] + 0.005, "final_test_loss": 0.3,
-                "final_test_accuracy": accuracies[epochs], "best_test_accuracy": max(accuracies.values()),
+                "final_train_loss": 0.1, "final_train_accuracy": last + 0.005, "final_test_loss": 0.3,
+                "final_test_accuracy": last, "best_test_accuracy": max(accuracies.values()),
                 "best_test_epoch": peak,
                 "validated_test_accuracy": best - 0.02 if validated else None,
                 "validated_epoch": peak if validated else None,

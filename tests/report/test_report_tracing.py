@@ -30,7 +30,7 @@ def tables(factory, tmp_path):
 
 NAMES = ("fp32_cifar10", "main_cifar100", "fp32_cifar100", "ablation_full", "ablation_no_weight_clip",
          "ablation_no_gradient_clip", "validated_main_cifar10", "qat8_cifar10", "dorefa_w4_cifar10", "ptq4_cifar10",
-         "ptq4_gptq_cifar10", "bits2_cifar10", "bits8_cifar10", "nf4_cifar10",
+         "ptq4_gptq_cifar10", "ptq4_zero_rate_cifar10", "bits2_cifar10", "bits8_cifar10", "nf4_cifar10",
          "schedule_restarts_cifar10")  # fmt: skip
 
 
@@ -49,6 +49,20 @@ def check(factory, folders, cell):
     assert float(cell.attributes["data-sort"]) == pytest.approx(value), cell
     digits = int(cell.attributes["data-digits"])
     assert number(cell.text) == pytest.approx(value, abs=0.5001 * 10**-digits), cell
+
+
+def test_ptq_has_one_accuracy_and_its_gap_is_read_at_the_epoch_of_its_weights(factory, tables):
+    folders = served_by(tables)
+    rows = {row[0].text: row[1:] for row in tables.rows if row and row[0].table == "group_ptq"}
+    [at_zero] = [row for name, row in rows.items() if name.startswith("PTQ at rate zero, 4-bit, per tensor")]
+    [at_the_end] = [row for name, row in rows.items() if name.startswith("PTQ, 4-bit, per tensor")]
+    for row, epoch in ((at_zero, " at epoch 6"), (at_the_end, "")):
+        assert row[0].text == "–"  # no best epoch
+        [gap] = [cell for cell in row if cell.attributes.get("data-unit") == "gap"]
+        assert gap.attributes["data-measure"] == f"final_test_accuracy - fp32_cifar10{epoch}"
+        check(factory, folders, gap)
+    listed = {row[1].text: row for row in tables.rows if row and row[0].table == "runs" and row[0].text == "short"}
+    assert {cell.text for cell in listed["ptq4_cifar10"]} >= {"–"}
 
 
 def test_every_cell_of_the_real_files_is_recomputed_from_the_exports(factory, tables):
@@ -81,13 +95,20 @@ def served_by(tables):
 def recompute(results, folders, cell):
     about = cell.attributes
     measure, _, reference = about["data-measure"].partition(" - ")
+    reference, _, epoch = reference.partition(" at epoch ")
     values = []
     for seed in (int(seed) for seed in about["data-seeds"].split()):
         value = figure(results / folders[cell.scale, about["data-experiment"], seed], measure)
         if reference:
-            value -= figure(results / folders[cell.scale, reference, seed], measure)
+            folder = results / folders[cell.scale, reference, seed]
+            value -= accuracy_at(folder, int(epoch)) if epoch else figure(folder, measure)
         values.append(-value if about["data-unit"] == "gap" else value)
     return statistics.mean(values) * FACTORS.get(about["data-unit"], 1)
+
+
+def accuracy_at(folder, epoch):
+    rows = csv.DictReader((folder / "epochs.csv").open())
+    return next(float(row["test_accuracy"]) for row in rows if int(row["epoch"]) == epoch)
 
 
 def figure(folder, measure):
@@ -104,6 +125,8 @@ def figure(folder, measure):
     if measure == "best_epoch_levels_min":
         rows = csv.DictReader((folder / "layers.csv").open())
         return min(float(row["levels"]) for row in rows if int(row["epoch"]) == best and row["levels"])
+    if measure == "packed_bits":
+        return 8 * record["size"]["packed_bytes"] / record["summary"]["parameters"]
     if measure == "weight_bits":
         return round(8 * record["size"]["paper_bytes"] / record["summary"]["parameters"])
     if measure.startswith("final_levels_"):

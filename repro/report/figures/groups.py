@@ -27,7 +27,7 @@ from repro.report.figures.plot import (
     nothing,
     our_marks,
 )
-from repro.report.tables.columns import NOTHING, is_quantized, partner_of, row_titles
+from repro.report.tables.columns import is_quantized, partner_of, row_titles
 from repro.report.tables.groups import find_group, group_title
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, data_label
@@ -63,11 +63,9 @@ def _draw(view: View, group: str) -> Drawing:
     for member in found.own:
         if view.runs(member.name).empty:
             continue
-        rules = (BEST, LAST) if member.settings.get("ptq", NOTHING) == NOTHING else (LAST,)  # PTQ has one accuracy
-        cells = [our_cell(view, member.name, rule, "%") for rule in rules]
-        panels.setdefault(cells[0].data, []).append(
-            (titles[member.name], dict(zip(marks[-len(cells) :], cells, strict=True)))
-        )
+        cells = {mark: our_cell(view, member.name, rule, "%") for mark, rule in zip(marks, (BEST, LAST), strict=True)}
+        known = {mark: cell for mark, cell in cells.items() if cell.known}  # PTQ has one accuracy
+        panels.setdefault(known[marks[1]].data, []).append((titles[member.name], known))
     every = [row for rows in panels.values() for row in rows]
     lines = [Line2D([], [], label=label, color=color, linewidth=1.1, linestyle=style)
              for label, color, style in REFERENCES.values()]  # fmt: skip

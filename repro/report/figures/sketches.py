@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from repro.analysis.evidence import KEYS
 from repro.report.tables.columns import title_of
-from repro.report.text import number
+from repro.report.text import EMPTY, number
 from repro.report.view import Records, View
 
 WIDTH, HEIGHT, POINTS = 150, 36, 60  # of a sketch; more points would not be seen
@@ -48,31 +49,37 @@ class Course:
 
 def courses(records: Records) -> list[Course]:
     """Every run that trained, once, in the order of the records."""
-    epochs = dict(iter(records.evidence.epochs.groupby("path", sort=False)))
-    found = []
-    for run in records.evidence.runs.drop_duplicates("path").to_dict("records"):
-        rows = epochs[run["path"]].drop_duplicates("epoch")
-        if len(rows) > 1:
-            title = title_of(View(records, run["scale"]), run["experiment"])
-            about = f"{run['scale']}, seed {run['seed']}, {len(rows)} epochs"
-            sketches = [_sketch(rows, *measure) for measure in MEASURES]
-            found.append(Course(title, about, run["path"], sketches))
-    return found
+    epochs = records.evidence.epochs.drop_duplicates(["path", "epoch"])
+    by_path = {path: rows for path, rows in epochs.groupby("path", sort=False) if len(rows) > 1}
+    runs = records.evidence.runs.drop_duplicates("path")
+    return [
+        Course(
+            title_of(View(records, scale), experiment),
+            f"{scale}, seed {seed}, {len(by_path[path])} epochs",
+            path,
+            [_sketch(by_path[path], *measure) for measure in MEASURES],
+        )
+        for path, scale, experiment, seed in zip(*(runs[name] for name in ("path", *KEYS)), strict=True)
+        if path in by_path
+    ]
 
 
 def _sketch(rows: pd.DataFrame, title: str, series: Mapping[str, str], factor: float, digits: int) -> Sketch:
-    figures = rows[list(series.values())] * factor
-    finite = figures.where(figures.abs() < math.inf)
-    top = 100.0 if factor == 100 else float(finite.max().max()) or 1.0
-    step = max(1, math.ceil(len(rows) / POINTS))
-    kept = sorted({*range(0, len(rows), step), len(rows) - 1})
+    figures = {name: (rows[column].to_numpy() * factor).tolist() for name, column in series.items()}
+    finite = [value for values in figures.values() for value in values if math.isfinite(value)]
+    top = 100.0 if factor == 100 else max(finite, default=0.0) or 1.0
+    count = len(rows)
+    kept = sorted({*range(0, count, max(1, math.ceil(count / POINTS))), count - 1})
     lines = {
         name: " ".join(
-            f"{WIDTH * place / (len(rows) - 1):.0f},{HEIGHT * (1 - value / top):.1f}"
-            for place, value in zip(kept, finite[column].iloc[kept], strict=True)
-            if value == value
+            f"{WIDTH * place / (count - 1):.0f},{HEIGHT * (1 - values[place] / top):.1f}"
+            for place in kept
+            if math.isfinite(values[place])
         )
-        for name, column in series.items()
+        for name, values in figures.items()
     }
-    last = (f"{name} {number(float(figures[column].iloc[-1]), digits)}".strip() for name, column in series.items())
-    return Sketch(title, number(top, 0 if factor == 100 else digits), lines, ", ".join(last))
+    ends = {
+        name: number(values[-1], digits) if math.isfinite(values[-1]) else EMPTY for name, values in figures.items()
+    }
+    last = ", ".join(f"{name} {end}".strip() for name, end in ends.items())
+    return Sketch(title, number(top, 0 if factor == 100 else digits), lines, last)

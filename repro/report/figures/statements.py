@@ -65,7 +65,7 @@ def _other_length(view: View, series: Series) -> str:
 
 def _readings(view: View, row: dict[str, list[str]], mark: Mark) -> dict[Mark, Cell]:
     """A mark a reading: the first by itself, the others with the same look under numbered names."""
-    cells = [our_cell(view, name, BEST, "%") for name in row["experiments"]]
+    cells = [our_cell(view, name, LAST if view.after_training(name) else BEST, "%") for name in row["experiments"]]
     known = [cell for cell in cells if cell.known] or cells[:1]
     return {replace(mark, label=mark.label + "\u200b" * place): cell for place, cell in enumerate(known)}
 

@@ -1,5 +1,6 @@
 """The report: tables and figures as files, one page that holds them all, and its short form as Markdown."""
 
+import gc
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -162,10 +163,11 @@ def _digits(records: Records) -> Shown | None:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure at one scale as files; the PNG of the strongest alone."""
+    """A figure at one scale for the page and as files; the PNG of the strongest alone."""
 
     scale: str
     measured: bool
+    picture: str
     svg: bytes
     png: bytes
     data: pd.DataFrame
@@ -173,19 +175,20 @@ class Drawn:
 
 def _figure(plot: Plot, drawn: Sequence[Drawn], records: Records) -> Shown:
     views = [View(records, each.scale) for each in drawn]
-    pictures = [inline_svg(each.svg, f"{plot.name}-{place}") for place, each in enumerate(drawn)]
-    return Shown(plot, views, pictures=pictures, measured=any(each.measured for each in drawn))
+    return Shown(plot, views, pictures=[each.picture for each in drawn], measured=any(each.measured for each in drawn))
 
 
-_jobs: list[tuple[Plot, View, bool]] = []
+_jobs: list[tuple[Plot, View, int]] = []
 
 
 @contextmanager
 def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], dict[str, list[Drawn]]]]:
     """Draw every figure at every scale that it has on processes that inherit the records; call to wait for them."""
-    _jobs[:] = [(plot, view, place == 0) for plot in plots for place, view in enumerate(plot.views(records))]
-    _ = records.frame("epochs", "", "")  # indexed before the processes part
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("fork")) as pool:
+    _jobs[:] = [(plot, view, place) for plot in plots for place, view in enumerate(plot.views(records))]
+    _ = records.frame("epochs", "", ""), records.evidence.select("", "")  # indexed before the processes part
+    gc.freeze()  # nor need they look through all records for garbage
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(PROCESSES, mp_context=fork, initializer=gc.disable) as pool:
         drawn = pool.map(_draw, range(len(_jobs)))
 
         def collect() -> dict[str, list[Drawn]]:
@@ -195,14 +198,15 @@ def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], di
             return found
 
         yield collect
+    gc.unfreeze()
 
 
-def _draw(place: int) -> Drawn:
-    plot, view, first = _jobs[place]
+def _draw(job: int) -> Drawn:
+    plot, view, place = _jobs[job]
     drawing = plot.drawing(view)
     measured = plot.alone or any(len(view.runs(name)) for name in plot.experiments(view))
-    png = to_bytes(drawing.figure, "png") if first else b""
-    return Drawn(view.scale, measured, to_bytes(drawing.figure, "svg"), png, drawing.data)
+    svg, png = to_bytes(drawing.figure, "svg"), b"" if place else to_bytes(drawing.figure, "png")
+    return Drawn(view.scale, measured, inline_svg(svg, f"{plot.name}-{place}"), svg, png, drawing.data)
 
 
 def _write_files(report: Report, output: Path) -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from repro.analysis import Equivalence, in_bf16
 from repro.analysis.equivalence import ALPHA, MARGIN
-from repro.paper import parse_printed, read_table
+from repro.paper import paper_length, parse_printed, read_table
 from repro.records import DIVERGED
 from repro.report.page.ledger import Ledger
 from repro.report.tables import MAIN, PARITY, TABLE7
-from repro.report.tables.accuracy import test_of
+from repro.report.tables.accuracy import PAIRS, test_of
 from repro.report.tables.records import coverage, set_aside
 from repro.report.text import cell_text, number
 from repro.report.view import Records, View, is_digits
-from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label
+from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label, span
 
 PRIMARY = (BEST, LAST)  # rules of selection that the answer states, never one alone
 LISTED = 4  # losses of the ablation on the first screen
@@ -66,7 +66,7 @@ def tell(records: Records, ledger: Ledger) -> Story:
     return Story(
         headline=" ".join(_headline(records, ledger)),
         answers={
-            "What does the paper claim?": _claimed(records),
+            "What does the paper claim?": _claimed(),
             "What was measured?": _measured(records),
             "Does parity hold?": " ".join(_parity(records)),
             "Which component matters?": _ablation(records),
@@ -108,7 +108,7 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
         gaps = "; ".join(f"{data} {each}" for data, each in _gaps(tests).items())
-        yield f"Not answered yet: only runs of the paper's length ({_paper_length(records)}) decide."
+        yield f"Not answered yet: only runs of the paper's length ({paper_length()}) decide."
         yield f"In runs shortened to {_length(view)}, 4-bit training minus the same training {_plain(view)} is, in"
         yield f"points: {gaps}."
     else:
@@ -121,7 +121,8 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
 
 
 def _length(view: View) -> str:
-    return view.about(["main_cifar10"]).partition("seed, ")[2].partition(",")[0]
+    runs = (view.runs(name) for pair in PAIRS.values() for name in pair)
+    return span((epochs for each in runs for epochs in each["epochs"]), "epoch")
 
 
 def _signed(test: Equivalence) -> str:
@@ -140,11 +141,6 @@ def _plain(view: View) -> str:
     return f"unquantised in {'bfloat16' if in_bf16(view.config, view.scale) else 'FP32'}"
 
 
-def _paper_length(records: Records) -> str:
-    main, ablation = (records.config.experiments[name].settings["epochs"] for name in ("main_cifar10", "ablation_full"))
-    return f"{main} epochs; {ablation} in the ablation"
-
-
 def _verdict(test: Equivalence) -> str:
     if test.difference.n < 2:
         return "Undecided"
@@ -160,7 +156,7 @@ def _words(test: Equivalence) -> str:
     return f"4-bit minus unquantised is {_signed(test)}{spread} points ({counted(known.n, 'seed')})"
 
 
-def _claimed(records: Records) -> str:
+def _claimed() -> str:
     table2, table3, table7 = (read_table(name) for name in ("table2", "table3", "table7"))
     best, rows = table3["rows"][0]["values"], [row["values"]["accuracy"] for row in table7["rows"]]
     losses = sorted(parse_printed(rows[0]).low - parse_printed(row).low for row in rows[1:])
@@ -168,7 +164,7 @@ def _claimed(records: Records) -> str:
         f"4-bit weights trained from scratch on a CPU reach {best['cifar10']} % on CIFAR-10, "
         f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % "
         f"(quoted), and {best['cifar100']} % on CIFAR-100; leaving components out costs {losses[0]:.1f} to "
-        f"{losses[-1]:.1f} points. Its runs have {_paper_length(records)}."
+        f"{losses[-1]:.1f} points. Its runs have {paper_length()}."
     )
 
 

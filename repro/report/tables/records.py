@@ -66,6 +66,7 @@ def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of the runs that a reader looks for first."""
     reasons = [f"{status}{f': {reason}' if reason else ''}"
                for status, reason in zip(frame["status"], frame["reason"], strict=True)]  # fmt: skip
+    trained = ~frame["quantizer"].str.startswith("PTQ")  # else there is no best epoch
     devices = [
         " ".join(dict.fromkeys(filter(None, pair))) for pair in zip(frame["device"], frame["device_name"], strict=True)
     ]
@@ -76,9 +77,9 @@ def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
         "served by": frame["path"],
         "data": frame["data"],
         "status": reasons,
-        "best (%)": _numbers(frame["best_test_accuracy"], 100, 2),
+        "best (%)": _numbers(frame["best_test_accuracy"].where(trained), 100, 2),
         "last (%)": _numbers(frame["final_test_accuracy"], 100, 2),
-        "best epoch": _numbers(frame["best_test_epoch"], 1, 0),
+        "best epoch": _numbers(frame["best_test_epoch"].where(trained), 1, 0),
         "epochs": [f"{run:.0f} of {of:.0f}" for run, of in zip(frame["epochs_run"], frame["epochs"], strict=True)],
         "device": devices,
         "commit": frame["commit"].replace("", EMPTY),

@@ -1,7 +1,7 @@
 """What a table is: one declaration of its rows and columns; everything else is made from it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -166,9 +166,10 @@ class Grid:
         return [row[place] for row in self.cells]
 
     def details(self, place: int) -> list[str]:
-        """What stands behind a row: its runs, and its note."""
+        """What stands behind a row: its runs, whose weights they took, and its note."""
         row = self.rows[place]
-        return [text for text in (*describe(self.cells[place]), row.note, row.place) if text]
+        taken = self.view.weights_taken(row.experiment)
+        return [text for text in (*describe(self.cells[place]), taken, row.note, row.place) if text]
 
     def frame(self) -> pd.DataFrame:
         """One line a cell, with where it stands and all that is known about it: the CSV."""
@@ -181,4 +182,5 @@ class Grid:
 
 
 def _plain(cell: Cell) -> list[Any]:
-    return [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in astuple(cell)]
+    values = (getattr(cell, name) for name in FIELDS)
+    return [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in values]
