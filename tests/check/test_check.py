@@ -168,9 +168,13 @@ def test_as_typed(folder, tmp_path):
     assert "\x1b" not in done.stdout
     done = typed(tmp_path / "nowhere")
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {tmp_path}/nowhere: there is no such folder\n"
+    (tmp_path / "empty").mkdir()
+    done = typed(tmp_path / "empty")
+    assert (done.returncode, done.stdout) == (1, "")
     assert (
         done.stderr
-        == f"error: {tmp_path}/nowhere: no record.json in it; name a run's folder, or one with runs below it\n"
+        == f"error: {tmp_path}/empty: no record.json in it; name a run's folder, or one with runs below it\n"
     )
 
 
