@@ -175,7 +175,7 @@ MESSAGES = {
     "truncated": "model.safetensors: not a readable safetensors file",
     "foreign onnx": "foreign.onnx: an ONNX file, but not one that `python -m repro export` wrote",
     "damaged onnx": "model.onnx: not a usable ONNX file",
-    "absent": "absent.onnx: cannot be read",
+    "absent": "absent.onnx: there is no such file",
     "suffix": "its name ends in neither .safetensors nor .onnx",
 }
 
