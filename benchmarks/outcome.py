@@ -16,6 +16,8 @@ OF_THE_MACHINE = ("time/", "timing/", "system/", "environment.peak_memory_bytes"
 OF_THE_DAY = ("timing", "environment")  # of a record: when and where, not what
 # Locks are empty files that stay; `.live` and sockets are of processes; the rest is Snakemake's own.
 COMPARED = ("results", "report")
+# A folder's time, by Snakemake; a kill just after a job leaves the folder without it, and its own time counts instead.
+UNCOMPARED = (".lock", ".snakemake_timestamp")
 NEVER = (".snakemake/locks/*", ".snakemake/repro-*")
 
 
@@ -41,7 +43,7 @@ def leftovers(whole: Path, other: Path) -> list[str]:
 
 def _files(folder: Path) -> set[str]:
     paths = (path for top in COMPARED for path in (folder / top).rglob("*"))
-    return {path.relative_to(folder).as_posix() for path in paths if path.is_file() and path.name != ".lock"}
+    return {path.relative_to(folder).as_posix() for path in paths if path.is_file() and path.name not in UNCOMPARED}
 
 
 def _parts_that_differ(one: Path, two: Path) -> list[str]:

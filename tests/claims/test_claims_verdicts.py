@@ -106,8 +106,8 @@ def test_a_reduced_scale_stands_beside_and_decides_nothing(factory, judged):
     write(factory, "main_cifar10", 0.98, scale="quick")
     row = judged().loc["cifar10_best"]
     assert (row["verdict"], row["measured"], row["measured_bf16"]) == (NOT_MEASURED, "", "")
-    shown = "98.00 % (n = 1, spread unknown, SE of the test images 0.74, best epoch) at scale quick on digits10: “4-bit, CIFAR-10”"
-    assert row["reduced"] == shown
+    about = "n = 1, spread unknown, SE of the test images 0.74, best epoch"
+    assert row["reduced"] == f"98.00 % ({about}) at scale quick on digits10: “4-bit, CIFAR-10”"
     write(factory, "main_cifar10", 0.80, 0.81, 0.82, scale="short")
     frame = judged()
     half = stats.t.ppf(0.95, 2) * 1.0 / 3**0.5

@@ -69,6 +69,7 @@ def test_the_command_writes_what_is_not_current_and_then_nothing(tmp_path):
         "--results",
         str(tmp_path / "none"),
     ]
+    (tmp_path / "none").mkdir()
     first, second = (subprocess.run(command, capture_output=True, text=True, cwd=PROJECT) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 0), first.stderr
     assert {README, DEMO, "docs/FINDINGS.md", "report/example/statements.png"} <= set(first.stdout.split())
