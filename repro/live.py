@@ -24,7 +24,7 @@ from repro.records import find_records as find_records
 from repro.records import restore_record
 from repro.records.files import MACHINE
 from repro.records.locks import is_locked
-from repro.text import harmless
+from repro.text import did_you_mean, harmless
 from snakemake_logger_plugin_repro import was_stopped as was_stopped
 
 FOLDER = Path(".snakemake")
@@ -61,8 +61,6 @@ def begin_workflow(plan: Plan, workflow: Any, results: Path = Path("results")) -
 
 def explain_target(name: str) -> str:
     """What to say of a name that the workflow cannot make."""
-    import difflib
-
     if not _plans:
         return f"no target {name}"
     plan = _plans[-1]
@@ -70,8 +68,7 @@ def explain_target(name: str) -> str:
     scales = [scale for scale in plan.config.scales if any(one.takes_part(scale) for one in called)]
     if scales:
         return f"{name} takes no part at scale {plan.scale.name}, only at: {', '.join(scales)} (--config scale=NAME)"
-    near = difflib.get_close_matches(name, [*plan.targets, *STEPS], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, [*plan.targets, *STEPS])
     return (
         f"no target {name!r}{hint} (there are: {', '.join([*STEPS, *plan.groups])}, and each of: python -m repro list)"
     )

@@ -1,6 +1,7 @@
 """Numbers as people read them, and values from files as they may be shown."""
 
 import reprlib
+from collections.abc import Iterable
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 100, 100, 60
@@ -41,6 +42,14 @@ def shown(value: object) -> str:
         return harmless(_SHORT.repr(value))
     except ValueError:  # a whole number of thousands of digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """``; did you mean 'NEAREST'?``, to follow an unknown name in a message; empty where none is near."""
+    import difflib  # only on the way to an error
+
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def points(difference: float) -> str:

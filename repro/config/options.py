@@ -6,14 +6,13 @@ with that method's own options). ``check`` walks schema and value together and
 collects every problem instead of stopping at the first.
 """
 
-import difflib
 import importlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.text import harmless, shown
+from repro.text import did_you_mean, harmless, shown
 
 MOST_CHARACTERS = 200  # of a path in a message
 MOST_WHOLE = 2**63  # no option takes more, and some would fail at it in odd places
@@ -147,8 +146,7 @@ class Problems:
     def unknown(self, path: str, key: object, allowed: list[str], what: str = "key") -> None:
         """Note a name that is not among ``allowed``, with the nearest that is."""
         # a key is compared with all that are allowed, in a time that grows with the square of its length
-        near = difflib.get_close_matches(key[:40], allowed, n=1, cutoff=0.5) if isinstance(key, str) else []
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(key[:40], allowed, cutoff=0.5) if isinstance(key, str) else ""
         self.add(path, f"unknown {what} {shown(key)}{hint} (allowed: {', '.join(sorted(allowed))})")
 
 

@@ -12,6 +12,7 @@ from repro.config.registry import DATASETS, MODELS
 from repro.config.schema import SPEC
 from repro.config.spec import Spec, hash_spec
 from repro.errors import ReproError
+from repro.text import did_you_mean
 
 RECORD_NAME = "record.json"
 WEIGHTS_NAME = "weights.pt"
@@ -104,11 +105,8 @@ def get_scale(config: Config, name: str | None = None) -> Scale:
     """
     name = name or config.scale
     if name not in config.scales:
-        import difflib  # only on the way to an error
-
-        near = difflib.get_close_matches(name, config.scales, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ReproError(f"unknown scale {name!r}; {hint}config.yaml has: {', '.join(config.scales)}")
+        hint = did_you_mean(name, config.scales) or ";"
+        raise ReproError(f"unknown scale {name!r}{hint} config.yaml has: {', '.join(config.scales)}")
     return config.scales[name]
 
 
@@ -163,8 +161,6 @@ class Plan:
 
     def _unknown(self, experiment: str) -> ReproError:
         """The error for a name without runs here."""
-        import difflib  # only on the way to an error
-
         known = self.config.experiments.get(experiment)
         if known is not None:
             scales = ", ".join(known.scales or ())
@@ -174,8 +170,7 @@ class Plan:
         if experiment in self.groups:
             names = ", ".join(one.name for one in self.experiments if one.group == experiment)
             return ReproError(f"{experiment} is a group, not an experiment: name some of {names}")
-        near = difflib.get_close_matches(experiment, self._specs, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(experiment, self._specs)
         return ReproError(f"unknown experiment {experiment!r}{hint} (see: python -m repro list)")
 
     def source(self, run: Run) -> Run | None:

@@ -117,10 +117,11 @@ class _Winograd(torch.autograd.Function):
         images, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         images_gradient = weight_gradient = bias_gradient = None
-        if ctx.needs_input_grad[0]:  # a convolution too, with the filters turned around
-            images_gradient = _convolve(gradient, _filters(weight.flip(2, 3)), floats(weight.shape[1]).zero_())
-        if ctx.needs_input_grad[1]:
-            weight_gradient = _weight_gradient(images, gradient)
+        with torch.autocast("cpu", enabled=False):  # a backward pass may be called inside it
+            if ctx.needs_input_grad[0]:  # a convolution too, with the filters turned around
+                images_gradient = _convolve(gradient, _filters(weight.flip(2, 3)), floats(weight.shape[1]).zero_())
+            if ctx.needs_input_grad[1]:
+                weight_gradient = _weight_gradient(images, gradient)
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum((0, 2, 3), dtype=torch.float32).to(weight.dtype)
         return images_gradient, weight_gradient, bias_gradient
@@ -132,7 +133,7 @@ def _convolve(images: Tensor, filters: Tensor, bias: Tensor) -> Tensor:
     size = (len(images), channels, *images.shape[2:])
     result = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
     for some in _chunks(images, channels):
-        planes, part = _multiply(_to_planes("winograd_input", images[some]), filters), result[some]
+        planes, part = _to_planes("winograd_input", images[some]) @ filters, result[some]
         call_kernel(of_type("winograd_output", part), part, planes.shape[1], *part.shape[2:], channels, planes, bias)
     return result
 
@@ -142,8 +143,7 @@ def _weight_gradient(images: Tensor, gradient: Tensor) -> Tensor:
     products = floats(36, gradient.shape[1], images.shape[1]).zero_()
     for some in _chunks(images, gradient.shape[1]):
         planes = _to_planes("winograd_gradient", gradient[some]).transpose(1, 2)
-        with torch.autocast("cpu", enabled=False):  # as in ``_multiply``
-            products.baddbmm_(planes, _to_planes("winograd_input", images[some]))
+        products.baddbmm_(planes, _to_planes("winograd_input", images[some]))
     by_place = floats(3, 3, *products.shape[1:])
     call_kernel("winograd_weight_gradient", products, by_place[0, 0].numel(), by_place)
     return by_place.permute(2, 3, 0, 1).to(images.dtype, memory_format=torch.channels_last)
@@ -153,12 +153,6 @@ def _chunks(images: Tensor, channels: int) -> Iterator[slice]:
     """Images whose planes, or those of a result with ``channels``, fit into the cache."""
     count = max(1, CHUNK // (max(images.shape[1], channels) * images.shape[2] * images.shape[3]))
     return (slice(first, first + count) for first in range(0, len(images), count))
-
-
-def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    """Matrix products in FP32, also in a backward pass that is called inside autocast."""
-    with torch.autocast("cpu", enabled=False):
-        return left @ right
 
 
 def _to_planes(kernel: str, images: Tensor) -> Tensor:

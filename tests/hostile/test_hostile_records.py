@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,16 @@ def test_any_bytes_for_a_record(content: bytes, whole: bytes, record: Path, resu
     check_readers(record, results, Plan(config, "smoke"))
 
 
+@contextmanager
+def put_back(path: Path) -> Iterator[bytes]:
+    """A file's content, which it has again in the end."""
+    content = path.read_bytes()
+    try:
+        yield content
+    finally:
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, '"\\ud800"', "NaN", '{"seed": 1e999}']
 )
@@ -112,17 +123,14 @@ def test_any_cells_in_a_table(
 ) -> None:
     record.write_bytes(whole)
     path = record.with_name(name)
-    content = path.read_bytes()
-    rows = [line.split(",") for line in content.decode().splitlines()]
+    rows = [line.split(",") for line in path.read_text().splitlines()]
     cells = data.draw(damaged(rows))
     text = "\n".join(",".join(map(str, row)) if isinstance(row, list) else str(row) for row in cells)
-    try:
+    with put_back(path):
         path.write_bytes(
             data.draw(st.sampled_from([text.encode("utf-8", "replace"), text.encode("utf-8", "replace")[:-9]]))
         )
         check_readers(record, results, Plan(config, "smoke"))
-    finally:
-        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["record.json", "epochs.csv", "layers.csv", EXPORT_NAME, SHARPNESS_NAME])
@@ -154,14 +162,10 @@ def test_any_value_in_what_lies_beside_a_record(
     data: st.DataObject, name: str, whole: bytes, record: Path, results: Path, config: Config
 ) -> None:
     record.write_bytes(whole)
-    path = record.with_name(name)
-    content = path.read_bytes()
-    try:
-        path.write_text(json.dumps(data.draw(damaged(json.loads(content)))))
+    with put_back(record.with_name(name)) as content:
+        record.with_name(name).write_text(json.dumps(data.draw(damaged(json.loads(content)))))
         check_readers(record, results, Plan(config, "smoke"))
         check_run(record.parent, config)
-    finally:
-        path.write_bytes(content)
 
 
 def test_a_huge_record_is_refused_by_its_size(whole: bytes, record: Path, results: Path) -> None:

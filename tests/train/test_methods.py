@@ -1,7 +1,7 @@
 """Every experiment of ``baselines``, ``formats`` and ``quantizers`` through the real trainer, and what it leaves."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -50,17 +50,23 @@ def test_it_trains(tmp_path: Path, tiny_run: MakeRun, experiment: str, precision
             assert described["scale"] > 0
 
 
+def resumed_bit_for_bit(folder: Path, run: Run, stops: Iterable[int]) -> dict[str, torch.Tensor]:
+    """Weights of a whole run, which are those of one that was stopped after so many steps, each time."""
+    train_run(run, Settings(results=folder / "whole"))
+    for steps in stops:
+        with pytest.raises(Interrupted):
+            train_run(run, Settings(results=folder / "parts", stop=stop_after(steps)))
+    train_run(run, Settings(results=folder / "parts"))
+    whole, parts = saved(folder / "whole", run), saved(folder / "parts", run)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    return whole
+
+
 @pytest.mark.parametrize("experiment", STATEFUL)
 def test_learned_steps_and_clips_resume_bit_for_bit(tmp_path: Path, tiny_run: MakeRun, experiment: str) -> None:
     run = tiny_run(experiment, epochs=2, batch_size=64)  # 4 steps an epoch
-    train_run(run, Settings(results=tmp_path / "whole"))
-    for steps in (1, 2):
-        with pytest.raises(Interrupted):
-            train_run(run, Settings(results=tmp_path / "parts", stop=stop_after(steps)))
-    train_run(run, Settings(results=tmp_path / "parts"))
-    whole, parts = saved(tmp_path / "whole", run), saved(tmp_path / "parts", run)
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    whole = resumed_bit_for_bit(tmp_path, run, (1, 2))
     fresh = build_model(run.spec, 10).state_dict()
     learned = [key for key in whole if key.endswith(("_quantizer.step", "_quantizer.clip"))]
     assert len(learned) == 6 * (2 if experiment == "lsq_w4a4_cifar10" else 1)
@@ -73,13 +79,7 @@ def test_noise_and_annealing_resume_bit_for_bit(
 ) -> None:
     """In the middle of both epochs, of which the second one anneals; there some weights settle, and some move."""
     run = tiny_run(quantizer=quantizer, epochs=2, batch_size=64)
-    train_run(run, Settings(results=tmp_path / "whole"))
-    for steps in (2, 4):
-        with pytest.raises(Interrupted):
-            train_run(run, Settings(results=tmp_path / "parts", stop=stop_after(steps)))
-    train_run(run, Settings(results=tmp_path / "parts"))
-    whole, parts = saved(tmp_path / "whole", run), saved(tmp_path / "parts", run)
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    whole = resumed_bit_for_bit(tmp_path, run, (2, 4))
     settled = [value.float().mean().item() for key, value in whole.items() if key.endswith(".settled")]
     assert len(settled) == (8 if quantizer is ANNEALED else 0)
     assert all(0.5 < share < 1 for share in settled)
