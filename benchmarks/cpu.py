@@ -141,7 +141,7 @@ def main() -> None:
         [Worker(calls, max(1, arguments.threads // 2)) for _ in range(2)] for calls in (core_calls, torch_calls)
     )
     pairs = dict.fromkeys(list(CORE)[::2], halves) | dict.fromkeys(TORCH, eager_halves)
-    beside = side_by_side(whole, pairs, rounds=5, steps=10)
+    beside = side_by_side(whole, pairs, min(5, arguments.rounds), 3 * arguments.steps)
     for worker in (whole, *halves, *eager_halves):
         worker.close()
 
