@@ -143,15 +143,18 @@ def _chosen_layers(model: nn.Module, only: str) -> list[QuantLayer]:
 
 
 @torch.no_grad()
-def count_levels(layer: QuantLayer) -> int | None:
-    """Distinct integer codes in use, so that per-channel and block scales compare.
-
-    ``None`` without a quantiser, and where the weights are no numbers any more.
-    """
+def codes_in_use(layer: QuantLayer) -> Tensor | None:
+    """A layer's integer codes; ``None`` without a quantiser, and where the weights are no numbers any more."""
     if layer.weight_quantizer is None or not torch.isfinite(layer.weight).all():
         return None
-    codes, _ = layer.weight_quantizer.codes(layer.weight)
-    return int(torch.unique(codes).numel())
+    codes: Tensor = layer.weight_quantizer.codes(layer.weight)[0]
+    return codes
+
+
+def count_levels(layer: QuantLayer) -> int | None:
+    """Distinct integer codes in use, so that per-channel and block scales compare; ``None`` as ``codes_in_use``."""
+    codes = codes_in_use(layer)
+    return None if codes is None else int(torch.unique(codes).numel())
 
 
 @torch.no_grad()

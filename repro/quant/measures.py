@@ -5,18 +5,17 @@ import math
 import torch
 from torch import Tensor
 
-from repro.quant.layers import QuantLayer, effective_weight
+from repro.quant.layers import QuantLayer, codes_in_use, effective_weight
 
 
-@torch.no_grad()
 def code_entropy(layer: QuantLayer) -> float | None:
     """Entropy of a layer's codes in bits; 2 to its power is the number of levels that it uses in effect.
 
-    ``None`` without a quantiser, and where the weights are no numbers any more.
+    ``None`` as ``codes_in_use``.
     """
-    if layer.weight_quantizer is None or not torch.isfinite(layer.weight).all():
+    codes = codes_in_use(layer)
+    if codes is None:
         return None
-    codes, _ = layer.weight_quantizer.codes(layer.weight)
     shares = torch.unique(codes, return_counts=True)[1].double() / codes.numel()
     return abs(float(-(shares * shares.log2()).sum()))  # abs: no minus before the zero of one level
 

@@ -84,9 +84,10 @@ class RecordFactory:
         )
         return directory
 
-    def write_all(self, scale: str, seeds: tuple[int, ...] = (0,)) -> None:
-        """Every run of a scale, each accuracy different."""
-        owners = {run.experiment: run for run in Plan(self.config, scale)}
+    def write_all(self, scale: str, seeds: tuple[int, ...] = (0,), *, by_default: bool = False) -> None:
+        """Every run of a scale, or every one of its default job, each accuracy different."""
+        plan = Plan(self.config, scale)
+        owners = {run.experiment: run for run in (plan.default_runs if by_default else plan)}
         for index, name in enumerate(owners):
             below = 0.01 * min(index, 80) + 0.001 * max(index - 80, 0)
             for seed in seeds:
