@@ -102,7 +102,8 @@ def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Callable[[], N
     products: list[Callable[[], None]] = []
 
     def keep(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        products.append(_product(layer, inputs[0].detach().to(dtype), output.detach().to(dtype), bool(products)))
+        values, gradient = inputs[0].detach().to(dtype), output.detach().to(dtype)
+        products.append(_product(layer, values, gradient, bool(products), spec["precision"]))
 
     handles = [layer.register_forward_hook(keep) for layer in quant_layers(model).values()]
     images = torch.randn(spec["batch_size"], 3, 32, 32, device=device).to(memory_format=torch.channels_last)
@@ -112,9 +113,8 @@ def ceiling(data: ImageData, spec: Spec, device: torch.device) -> Callable[[], N
     model.to(dtype)
 
     def step() -> None:
-        with autocast(device, spec["precision"]):
-            for product in products:
-                product()
+        for product in products:
+            product()
 
     return step
 
@@ -131,10 +131,14 @@ def repeat(step: Callable[[], None], device: torch.device) -> Block:
     return block
 
 
-def _product(layer: Any, inputs: torch.Tensor, gradient: torch.Tensor, inner: bool) -> Callable[[], None]:
+def _product(
+    layer: Any, inputs: torch.Tensor, gradient: torch.Tensor, inner: bool, precision: str
+) -> Callable[[], None]:
     leaves = [inputs.requires_grad_()] * inner + [layer.weight, layer.bias]
 
     def product() -> None:
-        torch.autograd.grad(layer.forward(inputs), leaves, gradient)
+        with autocast(inputs.device, precision):
+            output = layer.forward(inputs)
+        torch.autograd.grad(output, leaves, gradient)  # not under autocast, as the trainer's
 
     return product
