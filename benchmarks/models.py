@@ -58,6 +58,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="One epoch of each model with each of four methods.")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--methods", nargs="+", choices=QUANTIZERS, default=list(QUANTIZERS), metavar="METHOD")
     parser.add_argument("--train-images", type=int, help="at most so many (default: all)")
     parser.add_argument("--test-images", type=int, help="at most so many (default: all)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
@@ -67,8 +68,8 @@ def main() -> None:
     data = load_dataset("cifar10", train_images=arguments.train_images, test_images=arguments.test_images)
     rows = []
     for model in arguments.models:
-        for name, method in QUANTIZERS.items():
-            trainer = Trainer(make_spec(model, method, arguments.precision), 0, data, CPU)
+        for name in arguments.methods:
+            trainer = Trainer(make_spec(model, QUANTIZERS[name], arguments.precision), 0, data, CPU)
             start = time.perf_counter()
             figures = trainer.train_epoch()
             rate = len(data.train.labels) / (time.perf_counter() - start)
