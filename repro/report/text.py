@@ -75,10 +75,10 @@ def cell_text(cell: Cell) -> str:
     return " ".join([figure(cell), *tail]) + mark(cell)
 
 
-def kind(cell: Cell, start: bool = False) -> str | None:
-    """Classes of a cell in the page."""
-    own = "absent" if not cell.known else "word" if cell.unit == "text" else ""
-    return f"{own} {'start' if start else ''}".strip() or None
+def kind(cell: Cell, worded: bool, start: bool) -> str | None:
+    """Classes of a cell in the page: in a column of words, and in one with which a group starts."""
+    names = {"absent": not cell.known, "word": worded, "start": start}
+    return " ".join(name for name, given in names.items() if given) or None
 
 
 def origin(cell: Cell) -> dict[str, str]:

@@ -144,8 +144,8 @@ def _draw_methods(view: View) -> Drawing:
         if cell.known
     ]
     rows = [(label, series) for _, _, label, series in sorted(found, key=lambda entry: (-entry[0], -entry[1]))]
-    figure, [[ax]] = canvas([(max(0.2 * len(rows), 0.4), 0.4, 1)], left=2.2, legend=legend_of(rows))
-    draw_dots(ax, rows, wrap=44)
+    figure, [[ax]] = canvas([(max(0.28 * len(rows), 0.4), 0.4, 1)], left=2.1, legend=legend_of(rows))
+    draw_dots(ax, rows, wrap=36)
     ax.set_xlabel("test accuracy after the last epoch (%)")
     ax.margins(x=0.06)
     return Drawing(figure, pd.DataFrame(cell_lines(view, rows)))
