@@ -20,9 +20,14 @@ from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, data_label
 
 TITLES = {
+    "anchor": "Accuracy in bfloat16 and in FP32",
     "baselines": "Other quantisers, beside the paper's and none",
     "formats": "Other weight formats, beside the paper's and none",
+    "optimizers": "Accuracy by optimiser",
+    "outlook": "Accuracy of what the paper leaves to the future",
     "ptq": "Quantised afterwards, beside trained at 4 bits and none",
+    "quantizers": "Accuracy by quantiser",
+    "rounding": "Accuracy by way of rounding",
     "schedules": "Accuracy by schedule",
 }
 
@@ -31,7 +36,7 @@ def group_plot(config: Config, group: str) -> Plot:
     """The accuracies of a group's experiments, beside FP32 and the paper's method as lines."""
     return Plot(
         f"figure_{group}",
-        TITLES.get(group, f"{group_about(group)[0]}: accuracy of each experiment"),
+        TITLES.get(group, f"{group_about(group)[0]}: accuracy"),
         "Lines are the references after the last epoch. PTQ has one accuracy, that of the weights it quantises.",
         "Dot plot of test accuracy, one line an experiment, with a line at FP32 and one at the paper's method.",
         partial(_draw, group=group),
@@ -139,7 +144,7 @@ BIT_WIDTHS = Plot(
 def _draw_methods(view: View) -> Drawing:
     grid, mark = SIDE_BY_SIDE.grid(view), our_marks(view)[1]
     found = [
-        (bits.value, cell.value, f"{row.label} · {bits.value:.2f} bits", {mark: cell})
+        (bits.value, cell.value, f"{row.label} ·\u00a0{bits.value:.2f}\u00a0bits", {mark: cell})
         for row, bits, cell in zip(grid.rows, grid.column("packed_bits"), grid.column(LAST), strict=True)
         if cell.known
     ]
