@@ -124,6 +124,7 @@ class Measurement:
         data: Data sets of the runs.
         runs: Experiments behind it, in words.
         diverged: Runs among them that diverged.
+        after_training: Whether one of them is PTQ, so that all are read at the epoch whose weights it took.
     """
 
     values: tuple[float, ...]
@@ -133,6 +134,7 @@ class Measurement:
     data: str
     runs: str
     diverged: int = 0
+    after_training: bool = False
 
     @property
     def mean(self) -> float:

@@ -133,8 +133,8 @@ def figure_text(judged: Judged, measured: Measured) -> str:
     interval = found.interval()
     half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
     figure = claim.with_unit(claim.show(found.mean) + half)
-    about = "; ".join(filter(None, (f"n = {len(found.values)}", selection(claim), _reading(claim, measured, found))))
-    return f"{figure} ({about}) at scale {measured.scale}"
+    about = (f"n = {len(found.values)}", selection(claim, found), _reading(claim, measured, found))
+    return f"{figure} ({'; '.join(filter(None, about))}) at scale {measured.scale}"
 
 
 def _reading(claim: Claim, measured: Measured, found: Measurement) -> str:

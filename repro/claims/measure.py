@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from repro.analysis import Spread, estimate, in_bf16
+from repro.analysis import Spread, after_training, estimate, in_bf16
 from repro.analysis.spread import own_spread
 from repro.claims.claim import Claim, Measurement, Reading
 from repro.claims.queries import QUERIES, TEST_ACCURACIES, RunView
@@ -47,6 +47,10 @@ class Arms:
         names = [arm_name(config, scale, experiment) for experiment, _ in self.arms]
         text = " less ".join(names[:2])
         return f"({text}) less ({' less '.join(names[2:])})" if names[2:] else text
+
+    def after_training(self, config: Config) -> bool:
+        """Whether one of its experiments is PTQ."""
+        return any(after_training(config, experiment) for experiment, _ in self.arms)
 
 
 def arm_name(config: Config, scale: str, experiment: str) -> str:
@@ -97,6 +101,7 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
         runs=reading.describe(runs.evidence.config, scale),
         diverged=diverged,
+        after_training=reading.after_training(runs.evidence.config),
     )
 
 
@@ -152,4 +157,5 @@ def rank_of_first(claim: Claim, runs: Runs, scale: str) -> Measurement | None:
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in found)),
         runs=f"rank among {names}",
         diverged=sum(view.facts["status"] == DIVERGED for view in found),
+        after_training=any(reading.after_training(runs.evidence.config) for reading in readings(claim)),
     )

@@ -1,7 +1,7 @@
 """A judged claim as a row of text."""
 
 from repro.analysis import in_bf16
-from repro.claims.claim import Claim, Findings, Measured
+from repro.claims.claim import Claim, Findings, Measured, Measurement
 from repro.claims.combine import shown
 from repro.claims.rules import BOUNDS, Judgement
 from repro.config import Config
@@ -45,11 +45,11 @@ def paper_text(claim: Claim) -> str:
     return BOUNDS.get(claim.rule, "") + claim.with_unit("–".join(texts))
 
 
-def selection(claim: Claim) -> str:
+def selection(claim: Claim, found: Measurement) -> str:
     """The epoch at which an accuracy is read; empty for other figures."""
     if claim.query is None:
         return ""
-    if any(name.startswith("ptq") for name in (*claim.experiments, *claim.minus)):
+    if found.after_training:
         return "at the epoch whose weights PTQ took"
     epoch = claim.query.arguments.get("epoch")
     at = {"best_test_accuracy": "best epoch", "final_test_accuracy": "last epoch",
@@ -68,7 +68,7 @@ def _measured_text(claim: Claim, measured: Measured) -> str:
         about.append(f"{found.spread.source}, df {found.spread.degrees:g}")
     if found.error == found.error:
         about.append(f"SE of the test images {claim.show(found.error)}")
-    if rule := selection(claim):
+    if rule := selection(claim, found):
         about.append(rule)
     if found.diverged:
         about.append(f"{found.diverged} diverged")

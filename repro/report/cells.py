@@ -1,13 +1,13 @@
 """The cells of a table: a number with all that a reader needs to trace it. Text is made of it only when it is shown."""
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from repro.analysis import Estimate, estimate, paired_difference
-from repro.paper import parse_printed
+from repro.paper import parse_printed, read_logs
 from repro.records import COMPLETED, DIVERGED, EXPORT_NUMBERS
 from repro.report.view import View
 from repro.report.vocabulary import BEST, DERIVED, EXACT, LAST, LOG, OURS, PAPER, VALIDATED, twin
@@ -90,9 +90,6 @@ class Cell:
         )  # fmt: skip
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
-
-
 def paper_cell(printed: str | None, unit: str, place: str = "") -> Cell:
     """A value as the paper prints it, a single number or a range; nothing where ``printed`` is ``None``."""
     if printed is None:
@@ -104,15 +101,19 @@ def paper_cell(printed: str | None, unit: str, place: str = "") -> Cell:
     return replace(cell, low=number.low, high=number.high)
 
 
-def log_cell(value: float | None, unit: str, test_images: int | None = None) -> Cell:
-    """A figure of the authors' published log, one run.
+def log_cell(figures: Mapping[str, float], measure: str, unit: str, dataset: str) -> Cell:
+    """A figure of the authors' published log, one run; nothing where the log does not have it.
 
     Args:
-        value: In the units of records; ``None`` where the log does not have it.
+        figures: What the log has, in the units of records.
+        measure: Which of them. A test accuracy has the binomial standard error of its test set.
         unit: Unit of the table.
-        test_images: Given for test accuracies, whose binomial standard error is then shown.
+        dataset: Data set of the log.
     """
-    return Cell(LOG, unit=unit) if value is None else Cell(LOG, COMPLETED, unit).at(estimate([value], test_images))
+    if measure not in figures:
+        return Cell(LOG, unit=unit)
+    images = read_logs()[dataset]["test_images"] if measure.endswith("test_accuracy") else None
+    return Cell(LOG, COMPLETED, unit).at(estimate([figures[measure]], images))
 
 
 def our_cell(view: View, experiment: str | None, measure: str, unit: str) -> Cell:

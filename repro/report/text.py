@@ -7,18 +7,18 @@ import pandas as pd
 
 from repro.records import DIVERGED
 from repro.report.cells import NOT_RUN, Cell
-from repro.report.vocabulary import EXACT, LOG, OURS, PAPER, counted, data_label, seeds_label
+from repro.report.vocabulary import EXACT, OURS, PAPER, counted, data_label, seeds_label
 from repro.units import WHOLE
 
 EMPTY = "–"
 ONE_SEED = "†"
-SIGNED = ("points",)
 LONG_TABLE, LONG_TEXT = 40, 60  # rows that still fit a page, characters that still fit a column
-MARKDOWN = {"|": r"\|", "<": "&lt;", "\n": " "}
-LATEX = {
+MARKDOWN = str.maketrans({"|": r"\|", "<": "&lt;", "\n": " "})  # text can neither end its cell nor become HTML
+READ_BY_LATEX = str.maketrans({character: f"\\{character}" for character in "%&_#$"})
+ASCII = str.maketrans({
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--", "’": "'", "·": r"$\cdot$", "“": "``", "”": "''",
     "†": r"$^\dagger$", "Δ": r"$\Delta$", "≤": r"$\le$", "\u00a0": "~",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def number(value: float, digits: int, *, signed: bool = False) -> str:
@@ -43,7 +43,7 @@ def figure(cell: Cell) -> str:
         return "<0.001" if cell.value < 0.001 else number(cell.value, 3)
     if cell.unit in WHOLE and cell.value.is_integer() and cell.source != PAPER:
         digits = 0
-    return number(cell.value, digits, signed=cell.unit in SIGNED) + ("×" if cell.unit == "ratio" else "")
+    return number(cell.value, digits, signed=cell.unit == "points") + ("×" if cell.unit == "ratio" else "")
 
 
 def spread(cell: Cell) -> str:
@@ -75,13 +75,10 @@ def cell_text(cell: Cell) -> str:
     return " ".join([figure(cell), *tail]) + mark(cell)
 
 
-def kind(cell: Cell, start: bool = False) -> str | None:
-    """Classes of a cell in the page."""
-    names = [
-        "absent" if not cell.known else "word" if cell.unit == "text" else "",
-        "start" if start else "",
-    ]
-    return " ".join(filter(None, names)) or None
+def kind(cell: Cell, worded: bool, start: bool) -> str | None:
+    """Classes of a cell in the page: in a column of words, and in one with which a group starts."""
+    names = {"absent": not cell.known, "word": worded, "start": start}
+    return " ".join(name for name, given in names.items() if given) or None
 
 
 def origin(cell: Cell) -> dict[str, str]:
@@ -96,56 +93,31 @@ def origin(cell: Cell) -> dict[str, str]:
 
 def describe(cells: Iterable[Cell]) -> list[str]:
     """The runs behind measured cells, such as ``main_cifar10: CIFAR-10, seed 0, 12 epochs``."""
-    known = [cell for cell in cells if cell.seeds and cell.source != LOG]
     texts = (
         f"{cell.experiment}: {', '.join(map(data_label, cell.data.split()))}, {seeds_label(cell.seeds)}, "
         f"{counted(cell.epochs, 'epoch')}"
-        for cell in known
-        if cell.experiment
+        for cell in cells
+        if cell.experiment and cell.seeds
     )
     return list(dict.fromkeys(texts))
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; text of a record can neither end a cell nor become HTML."""
-    lines = [list(header), ["---"] * len(header), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(map(safe_markdown, line))} |" for line in lines) if len(lines) > 2 else "(none)"
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    texts = (" | ".join(str(text).translate(MARKDOWN) for text in line) for line in lines)
+    return "\n".join(f"| {text} |" for text in texts) if len(lines) > 2 else "(none)"
 
 
-def safe_markdown(text: object) -> str:
-    """Text that stays in its cell."""
-    result = str(text)
-    for character, safe in MARKDOWN.items():
-        result = result.replace(character, safe)
-    return result
-
-
-def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], name: str, caption: str) -> str:
-    """A table in LaTeX for the package booktabs; a long one also needs longtable."""
-    frame = pd.DataFrame(rows, columns=list(header))
+def latex_table(frame: pd.DataFrame, name: str, caption: str) -> str:
+    """A table in LaTeX for the package booktabs; a long one also needs longtable. A column of sentences wraps."""
+    wraps = [any(len(text) > LONG_TEXT for text in texts) for texts in frame.to_numpy().T]
     text: str = frame.to_latex(
         index=False,
         escape=True,
         longtable=len(frame) > LONG_TABLE,
-        caption=escape_latex(caption),
+        caption=caption.translate(READ_BY_LATEX),
         label=f"tab:{name}",
-        column_format="".join(map(_latex_column, frame.to_numpy().T)),
+        column_format="".join(r"p{4cm}" if wrap else "l" for wrap in wraps),
     )
-    return latex_characters(text)
-
-
-def _latex_column(texts: Iterable[object]) -> str:
-    """A column of sentences wraps; one of figures does not."""
-    return r"p{4cm}" if max((len(str(text)) for text in texts), default=0) > LONG_TEXT else "l"
-
-
-def latex_characters(text: str) -> str:
-    """ASCII alone."""
-    for character, command in LATEX.items():
-        text = text.replace(character, command)
-    return text
-
-
-def escape_latex(text: str) -> str:
-    """Text without the characters that LaTeX would read."""
-    return "".join(f"\\{character}" if character in "%&_#$" else character for character in text)
+    return text.translate(ASCII)

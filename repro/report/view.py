@@ -36,13 +36,13 @@ class Records:
     @cached_property
     def _found(self) -> dict[bool, list[str]]:
         found = set(self.evidence.runs["scale"])
-        order = [
-            name for name in dict.fromkeys(deciding_scales(self.config) + scale_order(self.config)) if name in found
-        ]
-        return {kind: [name for name in order if is_digits(self.config, name) == kind] for kind in (False, True)}
+        order = dict.fromkeys(deciding_scales(self.config) + scale_order(self.config))
+        names = [name for name in order if name in found]
+        return {kind: [name for name in names if is_digits(self.config, name) == kind] for kind in (False, True)}
 
     @cached_property
-    def _frames(self) -> dict[str, dict[Key, pd.DataFrame]]:
+    def frames(self) -> Mapping[str, Mapping[Key, pd.DataFrame]]:
+        """Rows of ``epochs``, ``layers`` and ``weights`` by scale and experiment."""
         tables = {"epochs": self.evidence.epochs, "layers": self.evidence.layers, "weights": self.evidence.weights}
         return {
             name: {(str(key[0]), str(key[1])): rows for key, rows in frame.groupby(["scale", "experiment"], sort=False)}
@@ -52,11 +52,6 @@ class Records:
     def place(self, scale: str) -> int:
         """Place of a scale in the page's switch, from 1; 0 where it is not offered."""
         return self.scales.index(scale) + 1 if scale in self.scales else 0
-
-    def frame(self, name: str, scale: str, experiment: str) -> pd.DataFrame:
-        """Rows of ``epochs``, ``layers`` or ``weights`` of one experiment at one scale."""
-        whole: pd.DataFrame = getattr(self.evidence, name)
-        return self._frames[name].get((scale, experiment), whole.iloc[:0])
 
     def views(self, experiments: Iterable[str]) -> list["View"]:
         """A view of each scale that has any of the experiments, the strongest first.
@@ -122,7 +117,14 @@ class View:
 
     def frame(self, name: str, experiment: str) -> pd.DataFrame:
         """Rows of ``epochs``, ``layers`` or ``weights`` of an experiment."""
-        return self.records.frame(name, self.scale, experiment)
+        found = self.records.frames[name].get((self.scale, experiment))
+        return getattr(self.evidence, name).iloc[:0] if found is None else found
+
+    def with_repeats(self) -> pd.DataFrame:
+        """Rows of ``Evidence.runs``, those that were repeated on other machines included."""
+        frames = [self.evidence.runs, self.evidence.repeats]
+        runs = pd.concat([frame for frame in frames if len(frame)] or frames[:1])
+        return runs[runs["scale"] == self.scale]
 
     def after_training(self, experiment: str | None) -> bool:
         """Whether an experiment quantises trained weights (PTQ)."""

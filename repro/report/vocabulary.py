@@ -52,9 +52,8 @@ def verdict_tone(verdict: str) -> str:
 def verdict_kind(verdict: str) -> str:
     """The look of a verdict in bars: three kinds of contradiction and two of silence differ in more than colour."""
     ends = {"log": "log", "arithmetic": "arithmetic", "text": "text", "here": "untestable", "yet": "open"}
-    return (
-        ends.get(verdict.rpartition(" ")[2], "") if verdict_tone(verdict) in ("clash", "log") else verdict_tone(verdict)
-    )
+    tone = verdict_tone(verdict)
+    return ends.get(verdict.rpartition(" ")[2], "") if tone in ("clash", "log") else tone
 
 
 def tone(group: str) -> str:
@@ -67,14 +66,14 @@ def data_label(name: str) -> str:
     return DATA_LABELS.get(name, name)
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def counted(count: float, noun: str) -> str:
     """``1 epoch`` or ``9 epochs``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
 
 
 def seeds_label(seeds: Iterable[int]) -> str:
     """``seed 0`` or ``seeds 0, 1, 2``."""
-    names = [str(seed) for seed in seeds]
+    names = list(map(str, seeds))
     return f"seed{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 

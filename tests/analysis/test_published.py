@@ -12,7 +12,7 @@ from repro.analysis.evidence import NOT_RUN, RUN_COLUMNS
 from repro.analysis.published import MISSED, REACHED
 from repro.config import Config, Plan
 from repro.paper import read_anchors
-from repro.report.tables import PUBLISHED_NUMBERS
+from repro.report.tables.published import PUBLISHED_NUMBERS
 from repro.report.view import Records
 
 ANCHORS = {anchor.experiment: anchor for anchor in read_anchors() if anchor.experiment}

@@ -3,9 +3,11 @@
 from report_factory import RecordFactory
 
 from repro.analysis import load_evidence
-from repro.report.figures import STATEMENTS, Plot
+from repro.report.figures.plot import Plot
+from repro.report.figures.statements import STATEMENTS
 from repro.report.page.contents import contents
-from repro.report.tables import DIGITS, Grid, Table
+from repro.report.tables.groups import DIGITS
+from repro.report.tables.table import Grid, Table
 from repro.report.text import cell_text
 from repro.report.view import Records, View
 

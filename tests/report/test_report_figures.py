@@ -12,7 +12,7 @@ from tables_of import all_plots, drawing, records_of
 
 import repro
 from repro.config import load_config
-from repro.report.figures import inline_svg, to_bytes
+from repro.report.figures.files import inline_svg, to_bytes
 from repro.report.figures.pipeline import AS_RUN, CODE_ORDER, LABELS, PRINTED, pipeline_steps
 from repro.report.figures.sketches import HEIGHT, POINTS, WIDTH, courses
 from repro.report.vocabulary import COLORS

@@ -8,8 +8,8 @@ from report_factory import CONFIG
 from tables_of import all_plots, all_tables, drawing, grid, rows, shown
 
 from repro.config import load_config
+from repro.report.experiments import partner_of
 from repro.report.page.contents import contents
-from repro.report.tables.columns import partner_of
 from repro.report.vocabulary import BEST, LAST
 
 NEW = {

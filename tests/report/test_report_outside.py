@@ -13,7 +13,8 @@ from repro.report.page import build
 from repro.report.page.contents import Block, Part, contents
 
 TABLE = """
-from repro.report.tables.columns import accuracy, members, title_of
+from repro.report.experiments import members, title_of
+from repro.report.tables.columns import accuracy
 from repro.report.tables.table import Row, Table
 
 def rows(view):

@@ -9,7 +9,7 @@ from tables_of import all_plots, all_tables, drawing
 from repro.records import StorageError
 from repro.report import build_report
 from repro.report.figures.curves import curves
-from repro.report.tables import LISTINGS
+from repro.report.tables.records import LISTINGS
 from repro.report.vocabulary import LOG, TITLE
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}

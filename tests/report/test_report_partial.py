@@ -11,7 +11,7 @@ from tables_of import all_plots, all_tables
 
 from repro.config import Plan, load_config
 from repro.report import build_report
-from repro.report.tables import LISTINGS
+from repro.report.tables.records import LISTINGS
 
 # What a value that is not there looks like when it slips through; "NaN" as a word of a sentence is fine.
 LEAKED = re.compile(r"\b(nan|None|NaT|inf|Traceback|undefined)\b|<NA>|\{\{|[|&]\s*NaN\s*[|&]")

@@ -111,7 +111,7 @@ def test_table_5_has_a_row_for_each_machine_and_each_number_is_in_the_csvs(facto
                 cell = table.column(f"ours {name}")[labels.index(f"epoch {epoch} on {machine}")]
                 assert cell.value == pytest.approx(100 * float(lines[epoch][name]))
     log = authors_log("cifar10").set_index("epoch")
-    assert table.column("log test_accuracy")[-1].value == pytest.approx(100 * log.loc[6, "test_accuracy"])
+    assert table.column("authors' log test_accuracy")[-1].value == pytest.approx(100 * log.loc[6, "test_accuracy"])
 
 
 def test_table_6_shows_mib_and_mb_of_arithmetic_and_record(factory):

@@ -6,21 +6,12 @@ import pandas as pd
 
 from repro.analysis.equivalence import MARGIN
 from repro.paper import read_table
-from repro.report.figures.plot import (
-    PAPER_MARK,
-    SOFT,
-    Drawing,
-    Plot,
-    beside_digits,
-    canvas,
-    cell_lines,
-    draw_dots,
-    legend_of,
-    our_marks,
-)
+from repro.report.experiments import members
+from repro.report.figures.dots import PAPER_MARK, beside_digits, cell_lines, draw_dots, legend_of, our_marks
+from repro.report.figures.plot import Drawing, Plot, canvas
+from repro.report.figures.style import SOFT
 from repro.report.tables.ablation import TABLE7
 from repro.report.tables.accuracy import PAIRS, PARITY
-from repro.report.tables.columns import members
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST
 

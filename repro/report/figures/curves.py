@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from repro.paper import authors_log, parse_printed, read_logs, read_table
-from repro.report.figures.plot import LOG_COLOR, OURS_COLOR, PAPER_MARK, PLAIN_COLOR, Drawing, Plot, canvas
-from repro.report.tables.columns import partner_of
+from repro.report.experiments import partner_of
+from repro.report.figures.dots import PAPER_MARK
+from repro.report.figures.plot import Drawing, Plot, canvas
+from repro.report.figures.style import LOG_COLOR, OURS_COLOR, PLAIN_COLOR
 from repro.report.view import View
-from repro.report.vocabulary import LOG
+from repro.report.vocabulary import BEST, LOG, counted
 
 OURS, PLAIN = "4-bit", "unquantised"
 LOOKS: dict[str, dict[str, Any]] = {
@@ -35,8 +37,8 @@ def curves(view: View, dataset: str) -> pd.DataFrame:
     main = read_logs()[dataset]["experiment"]
     known = view.config.experiments.get(main)
     plain = partner_of(view.config, known) if known else None
-    parts = [_ours(view, name, series) for series, name in ((OURS, main), (PLAIN, plain)) if name]
-    parts = [part for part in parts if len(part)]
+    names = {OURS: main, PLAIN: plain or ""}
+    parts = [_ours(view, name, series) for series, name in names.items() if len(view.runs(name))]
     if not parts or set(view.runs(main)["data"]) <= {dataset}:
         parts.insert(0, _log(dataset))
     frame = pd.concat(parts, ignore_index=True)
@@ -61,6 +63,7 @@ def _ours(view: View, experiment: str, series: str) -> pd.DataFrame:
 
 def _draw(view: View, dataset: str, measures: tuple[str, ...]) -> Drawing:
     frame = curves(view, dataset)
+    shared = frame["epochs"].nunique() == 1
     names = [name for name in LOOKS if name in set(frame["series"])]
     handles = [Line2D([], [], label=_label(frame, name), **_look(frame, name)) for name in names]
     beside = LOG in names
@@ -76,16 +79,14 @@ def _draw(view: View, dataset: str, measures: tuple[str, ...]) -> Drawing:
         if ax is not axes[-1]:
             ax.tick_params(labelbottom=False, bottom=False)
     if beside:
-        _paper_mark(axes[0], dataset, bool(frame["epochs"].nunique() == 1))
-    shared = frame["epochs"].nunique() == 1
+        _paper_mark(axes[0], dataset, shared)
     axes[-1].set_xlabel("epoch" if shared else "share of the run (% of its epochs)")
     return Drawing(figure, frame)
 
 
 def _label(frame: pd.DataFrame, name: str) -> str:
     rows = frame[frame["series"] == name]
-    seeds = rows["seed"].nunique()
-    count = "" if name == LOG else f", {seeds} seed{'s' if seeds > 1 else ''}"
+    count = "" if name == LOG else f", {counted(rows['seed'].nunique(), 'seed')}"
     return f"{name}{count} ({rows['epochs'].max():.0f} epochs)"
 
 
@@ -111,15 +112,9 @@ def _lines(ax: Axes, frame: pd.DataFrame, measure: str, names: list[str]) -> Non
 
 def _paper_mark(ax: Axes, dataset: str, shared: bool) -> None:
     """The paper's best accuracy at its epoch."""
-    rows = {row["measure"]: row for row in read_table("table3")["rows"]}
-    best, epoch = (
-        parse_printed(rows[name]["values"][dataset]).low for name in ("best_test_accuracy", "best_test_epoch")
-    )
+    values = {row["measure"]: row.get("values", {}) for row in read_table("table3")["rows"]}
+    best, epoch = (parse_printed(values[name][dataset]).low for name in (BEST, "best_test_epoch"))
     ax.plot([epoch if shared else 100 * epoch / len(authors_log(dataset))], [best], **PAPER_MARK.look)
-
-
-def _experiments(view: View, dataset: str) -> list[str]:
-    return [read_logs()[dataset]["experiment"]]
 
 
 CURVES10 = Plot(
@@ -129,7 +124,7 @@ CURVES10 = Plot(
     "cosine that runs on past its end.",
     "Line chart of test accuracy over epochs for 4-bit, unquantised and the authors' log, with the learning rate.",
     partial(_draw, dataset="cifar10", measures=("test_accuracy", "learning_rate")),
-    partial(_experiments, dataset="cifar10"),
+    lambda view: [read_logs()["cifar10"]["experiment"]],
     alone=True,
 )
 CURVES100 = Plot(
@@ -138,6 +133,6 @@ CURVES100 = Plot(
     "As figure 3; below, the fewest levels of any layer, of 15 possible.",
     "Line chart of test accuracy over epochs, with the learning rate and the fewest levels in use of any layer.",
     partial(_draw, dataset="cifar100", measures=("test_accuracy", "learning_rate", "levels_min")),
-    partial(_experiments, dataset="cifar100"),
+    lambda view: [read_logs()["cifar100"]["experiment"]],
     alone=True,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from repro.report.figures.plot import figure_style
+from repro.report.figures.style import figure_style
 from repro.report.vocabulary import COLORS
 
 NO_METADATA: dict[str, dict[str, Any]] = {

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from repro.paper import read_table
-from repro.report.figures.plot import INK, SHEET, SOFT, THEIRS_COLOR, Drawing, Plot, canvas
+from repro.report.figures.plot import Drawing, Plot, canvas
+from repro.report.figures.style import INK, SHEET, SOFT, THEIRS_COLOR
 from repro.report.view import View
 
 PRINTED, AS_RUN = "As the paper draws it", "As run here"

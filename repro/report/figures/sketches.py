@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repro.analysis.evidence import KEYS
-from repro.report.tables.columns import title_of
+from repro.report.experiments import title_of
 from repro.report.text import EMPTY, number
 from repro.report.view import Records, View
 
@@ -78,8 +78,6 @@ def _sketch(rows: pd.DataFrame, title: str, series: Mapping[str, str], factor: f
         )
         for name, values in figures.items()
     }
-    ends = {
-        name: number(values[-1], digits) if math.isfinite(values[-1]) else EMPTY for name, values in figures.items()
-    }
+    ends = {name: number(ys[-1], digits) if math.isfinite(ys[-1]) else EMPTY for name, ys in figures.items()}
     last = ", ".join(f"{name} {end}".strip() for name, end in ends.items())
     return Sketch(title, number(top, 0 if factor == 100 else digits), lines, last)

@@ -6,40 +6,26 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from repro.paper import log_summary, parse_printed, read_logs, read_table
+from repro.paper import log_summary, parse_printed, read_table
 from repro.report.cells import Cell, log_cell, our_cell, our_difference, paper_cell
-from repro.report.figures.plot import (
-    LOG_MARK,
-    PAPER_MARK,
-    THEIRS_COLOR,
-    Drawing,
-    Mark,
-    Plot,
-    Series,
-    beside_digits,
-    canvas,
-    cell_lines,
-    draw_dots,
-    legend_of,
-    our_marks,
-)
+from repro.report.figures import dots
+from repro.report.figures.dots import LOG_MARK, PAPER_MARK, Mark, Row, Rows, Series, our_marks
+from repro.report.figures.plot import Drawing, Plot, canvas
+from repro.report.figures.style import SOFT, THEIRS_COLOR
 from repro.report.tables.accuracy import PAIRS
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, span
-
-Rows = list[tuple[str, Series]]
 
 
 def _accuracies(view: View) -> Rows:
     """Both data sets, the quoted baselines and the ablation; of several readings each has its mark."""
     mark = replace(our_marks(view)[0], label="measured here")
     datasets, best = read_table("table3")["datasets"], read_table("table3")["rows"][0]
-    rows: Rows = []
+    rows: list[Row] = []
     for name, about in datasets.items():
-        images = read_logs()[name]["test_images"]
         rows.append((f"4-bit, {about['title']}", {
             PAPER_MARK: paper_cell(best["values"][name], "%"),
-            LOG_MARK: log_cell(log_summary(name)[BEST], "%", images),
+            LOG_MARK: log_cell(log_summary(name), BEST, "%", name),
             mark: our_cell(view, about["experiment"], BEST, "%"),
         }))  # fmt: skip
     table2, table7 = read_table("table2")["rows"], read_table("table7")["rows"]
@@ -74,7 +60,7 @@ def _gaps(view: View) -> Rows:
     best, last = our_marks(view)
     marks = {replace(best, label="measured here"): BEST, replace(last, label="measured here, last epoch"): LAST}
     printed = parse_printed(read_table("table2")["rows"][1]["values"]["gap"]).low
-    rows: Rows = []
+    rows: list[Row] = []
     for title, (main, reference) in PAIRS.items():
         series = {mark: our_difference(view, main, reference, rule, "points") for mark, rule in marks.items()}
         paper = {PAPER_MARK: replace(paper_cell("0", "points"), value=-printed)} if title == "CIFAR-10" else {}
@@ -83,33 +69,27 @@ def _gaps(view: View) -> Rows:
 
 
 def _draw(view: View) -> Drawing:
-    accuracies, gaps = beside_digits(view, _accuracies(view)), beside_digits(view, _gaps(view))
-    papers = [row[PAPER_MARK] for _, row in accuracies if PAPER_MARK in row]
-    ranges = any(cell.known and math.isnan(cell.value) for cell in papers)
+    accuracies, gaps = dots.beside_digits(view, _accuracies(view)), dots.beside_digits(view, _gaps(view))
     bar = Line2D([], [], color=THEIRS_COLOR, linewidth=4, alpha=0.45, label="range the paper quotes")
-    quoted = [bar] if ranges else []
-    handles = [handle for handle in legend_of([*accuracies, *gaps], quoted) if "\u200b" not in handle.get_label()]
-    rows = [(0.195 * len(accuracies), 0.52, 1), (0.27 * len(gaps), 0.4, 1)]
-    figure, [[top], [bottom]] = canvas(rows, left=1.85, legend=handles, columns=2)
-    draw_dots(top, accuracies, wrap=40, shift=0.0)
-    draw_dots(bottom, gaps)
+    papers = [row[PAPER_MARK] for _, row in accuracies if PAPER_MARK in row]
+    quoted = [bar] if any(cell.known and math.isnan(cell.value) for cell in papers) else []
+    handles = [handle for handle in dots.legend_of([*accuracies, *gaps], quoted) if "\u200b" not in handle.get_label()]
+    heights = [(0.195 * len(accuracies), 0.52, 1), (0.27 * len(gaps), 0.4, 1)]
+    figure, [[top], [bottom]] = canvas(heights, left=1.85, legend=handles)
+    dots.draw_dots(top, accuracies, wrap=40, shift=0.0)
+    dots.draw_dots(bottom, gaps)
     top.set_xlabel("test accuracy, best epoch (%)")
-    bottom.axvline(0, color="#5b616c", linewidth=0.8)
+    bottom.axvline(0, color=SOFT, linewidth=0.8)
     bottom.set_xlabel("points (paper and round: best epoch)")
     bottom.margins(x=0.15)
-    lines = cell_lines(view, accuracies, panel="accuracy") + cell_lines(view, gaps, panel="gap")
-    data = pd.DataFrame(lines)
+    data = pd.DataFrame(dots.cell_lines(view, accuracies, panel="accuracy") + dots.cell_lines(view, gaps, panel="gap"))
     return Drawing(figure, data.assign(series=data["series"].str.rstrip("\u200b")))
 
 
 def _experiments(view: View) -> list[str]:
     tables = [*read_table("table2")["rows"], *read_table("table7")["rows"]]
-    return [
-        "main_cifar10",
-        "main_cifar100",
-        PAIRS["CIFAR-100"][1],
-        *(name for row in tables for name in row["experiments"]),
-    ]
+    quoted = (name for row in tables for name in row["experiments"])
+    return ["main_cifar10", *PAIRS["CIFAR-100"], *quoted]
 
 
 STATEMENTS = Plot(

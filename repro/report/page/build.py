@@ -2,12 +2,11 @@
 
 import gc
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -17,12 +16,16 @@ from repro.analysis import Evidence, load_evidence
 from repro.config import Config
 from repro.records import atomic_write
 from repro.report import text, vocabulary
-from repro.report.figures import STATEMENTS, Plot, inline_svg, to_bytes
+from repro.report.figures.files import inline_svg, to_bytes
+from repro.report.figures.plot import Plot
 from repro.report.figures.sketches import Course, courses
+from repro.report.figures.statements import STATEMENTS
 from repro.report.page.contents import Block, Part, contents
 from repro.report.page.ledger import Ledger, read_ledger
 from repro.report.page.story import QUESTION, Story, tell
-from repro.report.tables import DIGITS, LISTINGS, Grid, Listing, Table
+from repro.report.tables.groups import DIGITS
+from repro.report.tables.records import LISTINGS, Listing
+from repro.report.tables.table import Grid, Table
 from repro.report.view import Records, View
 
 PROCESSES = 2  # that draw: figures take half of all time
@@ -124,24 +127,29 @@ def make_report(evidence: Evidence) -> Report:
         ledger = read_ledger(evidence)
         story = tell(records, ledger)
         drawings = drawn()
-    figures = {plot.name: _figure(plot, drawings[plot.name], records) for plot in plots}
+    figures = {
+        plot.name: Shown(
+            plot,
+            [View(records, each.scale) for each in drawings[plot.name]],
+            pictures=[each.picture for each in drawings[plot.name]],
+            measured=any(each.measured for each in drawings[plot.name]),
+        )
+        for plot in plots
+    }
     return Report(
         config=records.config,
         records=records,
         story=story,
         ledger=ledger,
         picture=figures[STATEMENTS.name],
-        parts=[(part, [_block(block, tables, figures) for block in part.blocks]) for part in parts],
-        digits=_digits(records),
-        lists=[ListView(each, frame := each.frame(evidence), each.show(frame)) for each in LISTINGS],
+        parts=[(part, [BlockView(block, tables[block.table.name] if block.table else None,
+                                 [figures[plot.name] for plot in block.plots]) for block in part.blocks])
+               for part in parts],
+        digits=_table(DIGITS, [View(records, records.digits[0])]) if records.digits else None,
+        lists=[ListView(each, frame := each.frame(evidence), each.show(evidence, frame)) for each in LISTINGS],
         courses=courses(records),
         drawings=drawings,
-    )
-
-
-def _block(block: Block, tables: Mapping[str, Shown], figures: Mapping[str, Shown]) -> BlockView:
-    table = tables[block.table.name] if block.table else None
-    return BlockView(block, table, [figures[plot.name] for plot in block.plots])
+    )  # fmt: skip
 
 
 def _table(table: Table, views: Sequence[View]) -> Shown:
@@ -156,11 +164,6 @@ def _table(table: Table, views: Sequence[View]) -> Shown:
     return Shown(table, views, grids=grids, measured=measured)
 
 
-def _digits(records: Records) -> Shown | None:
-    """The machinery on digits, while there are other scales."""
-    return _table(DIGITS, [View(records, records.digits[0])]) if records.digits else None
-
-
 @dataclass(frozen=True)
 class Drawn:
     """A figure at one scale for the page and as files; the PNG of the strongest alone."""
@@ -173,11 +176,6 @@ class Drawn:
     data: pd.DataFrame
 
 
-def _figure(plot: Plot, drawn: Sequence[Drawn], records: Records) -> Shown:
-    views = [View(records, each.scale) for each in drawn]
-    return Shown(plot, views, pictures=[each.picture for each in drawn], measured=any(each.measured for each in drawn))
-
-
 _jobs: list[tuple[Plot, View, int]] = []
 
 
@@ -185,7 +183,7 @@ _jobs: list[tuple[Plot, View, int]] = []
 def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], dict[str, list[Drawn]]]]:
     """Draw every figure at every scale that it has on processes that inherit the records; call to wait for them."""
     _jobs[:] = [(plot, view, place) for plot in plots for place, view in enumerate(plot.views(records))]
-    _ = records.frame("epochs", "", ""), records.evidence.select("", "")  # indexed before the processes part
+    _ = records.frames, records.evidence.select("", "")  # indexed before the processes part
     gc.freeze()  # nor need they look through all records for garbage
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(PROCESSES, mp_context=fork, initializer=gc.disable) as pool:
@@ -211,15 +209,20 @@ def _draw(job: int) -> Drawn:
 
 def _write_files(report: Report, output: Path) -> None:
     tables = [view.table for _, blocks in report.parts for view in blocks if view.table]
-    for shown in [*tables, *([report.digits] if report.digits else [])]:
-        name, path = shown.about.name, output / "tables" / shown.about.name
-        atomic_write(path.with_suffix(".csv"), pd.concat([grid.frame() for grid in shown.grids]).to_csv(index=False))
-        atomic_write(path.with_suffix(".tex"), grid_latex(shown.grids[0], name, shown.about))
-    for name, frame, shown_frame, caption in _lists(report):
+
+    def write(name: str, frame: pd.DataFrame, shown: pd.DataFrame, caption: str) -> None:
         atomic_write(output / "tables" / f"{name}.csv", frame.to_csv(index=False))
-        rows = shown_frame.astype(str).to_numpy().tolist()
-        latex = text.latex_table([str(column) for column in shown_frame.columns], rows, name, caption)
-        atomic_write(output / "tables" / f"{name}.tex", latex)
+        atomic_write(output / "tables" / f"{name}.tex", text.latex_table(shown.astype(str), name, caption))
+
+    for each in [*tables, *([report.digits] if report.digits else [])]:
+        about, grid = each.about, each.grids[0]
+        scale = grid.view.about(row.experiment or "" for row in grid.rows)
+        caption = f"{about.title}. {about.caption} Scale {scale}."
+        write(about.name, pd.concat([grid.frame() for grid in each.grids]), _flat(grid), caption)
+    claims = report.ledger.frame
+    write("claims", claims, claims.replace("", text.EMPTY), "The ledger of claims.")
+    for one in report.lists:
+        write(one.about.name, one.frame, one.shown, f"{one.about.title}. {one.about.caption}")
     for name, drawn in report.drawings.items():
         atomic_write(output / "figures" / f"{name}.svg", drawn[0].svg)
         atomic_write(output / "figures" / f"{name}.png", drawn[0].png)
@@ -227,27 +230,12 @@ def _write_files(report: Report, output: Path) -> None:
         atomic_write(output / "figures" / f"{name}.csv", data)
 
 
-def _lists(report: Report) -> list[tuple[str, pd.DataFrame, pd.DataFrame, str]]:
-    claims = report.ledger.frame
-    ledger = ("claims", claims, claims.replace("", text.EMPTY), "The ledger of claims.")
-    lists = [(v.about.name, v.frame, v.shown, f"{v.about.title}. {v.about.caption}") for v in report.lists]
-    return [ledger, *lists]
-
-
-def grid_latex(grid: Grid, name: str, about: Table | Plot) -> str:
-    """A table at one scale in LaTeX, its scale in the caption."""
-    header, rows = flat(grid)
-    caption = f"{about.title}. {about.caption} Scale {grid.view.about(row.experiment or '' for row in grid.rows)}."
-    return text.latex_table(header, rows, name, caption)
-
-
-def flat(grid: Grid) -> tuple[list[str], list[list[str]]]:
+def _flat(grid: Grid) -> pd.DataFrame:
     """The shown columns of a table as text, with one line of headings."""
     columns = [grid.columns[place] for place in grid.shown]
-    header = ["", *(f"{column.group}: {column.title}" for column in columns)]
     rows = [[row.label, *(text.cell_text(cells[place]) for place in grid.shown)]
             for row, cells in zip(grid.rows, grid.cells, strict=True)]  # fmt: skip
-    return header, rows
+    return pd.DataFrame(rows, columns=["", *(f"{column.group}: {column.title}" for column in columns)])
 
 
 def render(report: Report, *, files: bool, findings: str) -> str:
@@ -265,6 +253,7 @@ def render(report: Report, *, files: bool, findings: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    tools: dict[str, Any] = {"words": vocabulary, "text": text, "version": repro.__version__}
-    template = environment.get_template("page.html.j2")
-    return template.render(question=QUESTION, report=report, files=files, findings=findings, **tools)
+    return environment.get_template("page.html.j2").render(
+        report=report, files=files, findings=findings, question=QUESTION, version=repro.__version__,
+        words=vocabulary, text=text,
+    )  # fmt: skip

@@ -1,15 +1,27 @@
 """What stands on the page, and in which order: a new table or figure is a line here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from repro.config import Config
-from repro.report import figures, tables
-from repro.report.figures import Plot
-from repro.report.figures.methods import METHODS
-from repro.report.tables import Table
-from repro.report.tables.columns import members
+from repro.report.experiments import members
+from repro.report.figures.ablation import ABLATION, FULL_PRECISION
+from repro.report.figures.accuracies import BIT_WIDTHS, METHODS, group_plot
+from repro.report.figures.clip import SHRINK, SOFT_CLIP
+from repro.report.figures.cost import THROUGHPUT
+from repro.report.figures.curves import CURVES10, CURVES100
+from repro.report.figures.levels import LEVELS
+from repro.report.figures.pipeline import PIPELINE
+from repro.report.figures.plot import Plot
+from repro.report.tables.ablation import TABLE7
+from repro.report.tables.accuracy import MAIN, PARITY, TABLE2
+from repro.report.tables.cost import COST, INFERENCE
+from repro.report.tables.groups import group_table
 from repro.report.tables.methods import OPTIMIZERS, SIDE_BY_SIDE
+from repro.report.tables.published import PUBLISHED_NUMBERS
+from repro.report.tables.related import TABLE1, TABLE6
+from repro.report.tables.table import Table
+from repro.report.tables.training import TABLE3, TABLE4, TABLE5
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Part:
 
     name: str
     title: str
-    blocks: Sequence[Block] = field(default_factory=list)
+    blocks: Sequence[Block]
 
 
 def contents(config: Config) -> list[Part]:
@@ -42,36 +54,36 @@ def contents(config: Config) -> list[Part]:
     def group(name: str, *plots: Plot) -> list[Block]:
         if not members(config, name):
             return []
-        return [Block(tables.group_table(config, name), plots or (figures.group_plot(config, name),), (name,))]
+        return [Block(group_table(config, name), plots or (group_plot(config, name),), (name,))]
 
     parts = [
         Part("accuracy", "Accuracy", [
-            Block(tables.MAIN, (figures.CURVES10, figures.CURVES100), ("main", "fp32", "validated")),
-            Block(tables.PARITY, (figures.FULL_PRECISION,)),
-            Block(tables.TABLE2),
+            Block(MAIN, (CURVES10, CURVES100), ("main", "fp32", "validated")),
+            Block(PARITY, (FULL_PRECISION,)),
+            Block(TABLE2),
         ]),
-        Part("ablation", "Ablation", [Block(tables.TABLE7, (figures.ABLATION,), ("ablation",))]),
+        Part("ablation", "Ablation", [Block(TABLE7, (ABLATION,), ("ablation",))]),
         Part("training", "Training", [
             *group("schedules"),
-            Block(tables.TABLE3),
-            Block(tables.TABLE4, (figures.LEVELS, figures.SHRINK)),
-            Block(None, (figures.SOFT_CLIP, figures.PIPELINE)),
+            Block(TABLE3),
+            Block(TABLE4, (LEVELS, SHRINK)),
+            Block(None, (SOFT_CLIP, PIPELINE)),
         ]),
         Part("methods", "Methods", [
-            *group("bit_width", figures.BIT_WIDTHS),
+            *group("bit_width", BIT_WIDTHS),
             *group("baselines"),
             *group("ptq"),
             *group("formats"),
-            Block(tables.TABLE1),
-            Block(tables.PUBLISHED_NUMBERS, (), ("published",)),
+            Block(TABLE1),
+            Block(PUBLISHED_NUMBERS, (), ("published",)),
             Block(SIDE_BY_SIDE, (METHODS,)),
             Block(OPTIMIZERS),
         ]),
         Part("cost", "Cost", [
-            Block(tables.COST, (figures.THROUGHPUT,)),
-            Block(tables.TABLE5, (), ("mobile",)),
-            Block(tables.INFERENCE),
-            Block(tables.TABLE6),
+            Block(COST, (THROUGHPUT,)),
+            Block(TABLE5, (), ("mobile",)),
+            Block(INFERENCE),
+            Block(TABLE6),
         ]),
     ]  # fmt: skip
     shown = {name for part in parts for block in part.blocks for name in block.groups}

@@ -19,63 +19,25 @@ MOST_HEADLINES = 8
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A judged claim; all text, what it does not have is empty."""
-
-    texts: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Its id."""
-        return self.texts["claim"]
-
-    @property
-    def verdict(self) -> str:
-        """What was computed for it."""
-        return self.texts["verdict"]
-
-    @property
-    def tone(self) -> str:
-        """The verdict's colour."""
-        return verdict_tone(self.verdict)
-
-    @property
-    def measured(self) -> str:
-        """Our figure from the strongest scale that has one."""
-        names = ("measured", "measured_bf16", "reduced")
-        found = next((self.texts[name] for name in names if self.texts[name]), "")
-        return f"{found} in bf16" if found and found == self.texts["measured_bf16"] else found
-
-
-@dataclass(frozen=True)
 class Ledger:
     """All judged claims.
 
     Attributes:
         evidence: The records that they were judged by.
-        judged: Each claim with what is known of it and its verdict.
-        frame: The same as text, a row a claim.
+        judged: Each claim with what is known of it and its verdict, in the order of the paper.
+        claims: The same as text; what a claim does not have is empty.
+        frame: The columns of ``claim_row``, a row a claim.
     """
 
     evidence: Evidence
     judged: Sequence[Judged]
+    claims: Sequence[Mapping[str, str]]
     frame: pd.DataFrame
-
-    @cached_property
-    def claims(self) -> Sequence[Claim]:
-        """The claims in the order of the paper."""
-        rows = self.frame.fillna("").astype(str).to_dict("records")
-        return [Claim({str(key): str(value) for key, value in row.items()}) for row in rows]
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """Claims by verdict, those without a claim left out."""
         return {verdict: number for verdict, number in verdict_counts(self.frame).items() if number}
-
-    @property
-    def facts(self) -> int:
-        """Facts, each of which one or several claims stand or fall with, that need no run to be contradicted."""
-        return sum(count for verdict, count in fact_counts(self.frame).items() if verdict.startswith(SETTLED))
 
     def basis(self, verdict: str) -> str:
         """Of what is reproduced, how much needed no run; empty for other verdicts."""
@@ -83,11 +45,6 @@ class Ledger:
             return ""
         known = count(self.judged)
         return f"{known.by_arithmetic} by arithmetic on printed numbers, {known.by_training} by training"
-
-    @property
-    def counted(self) -> list[tuple[str, str]]:
-        """The counts as text."""
-        return [(verdict, str(count)) for verdict, count in self.counts.items()]
 
     @cached_property
     def sections(self) -> Mapping[str, Mapping[str, int]]:
@@ -104,9 +61,10 @@ class Ledger:
         return max(sum(counts.values()) for counts in self.sections.values())
 
     @property
-    def settled(self) -> int:
-        """Claims that the log, arithmetic or the paper itself contradict, whatever is trained."""
-        return sum(count for verdict, count in self.counts.items() if verdict.startswith(SETTLED))
+    def settled(self) -> list[int]:
+        """Claims, and facts that they stand or fall with, contradicted by log, arithmetic or the paper itself."""
+        return [sum(count for verdict, count in counts.items() if verdict.startswith(SETTLED))
+                for counts in (self.counts, fact_counts(self.frame))]  # fmt: skip
 
     @property
     def headlines(self) -> Sequence[tuple[Headline, str]]:
@@ -127,4 +85,12 @@ class Ledger:
 def read_ledger(evidence: Evidence) -> Ledger:
     """Judge every claim by the records."""
     judged = judge_all(evidence)
-    return Ledger(evidence, judged, pd.DataFrame([claim_row(evidence.config, *one) for one in judged], columns=COLUMNS))
+    rows = [claim_row(evidence.config, *one) for one in judged]
+    return Ledger(evidence, judged, list(map(_shown, rows)), pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _shown(row: Mapping[str, str]) -> Mapping[str, str]:
+    """A claim with the colour of its verdict and ``ours``, our figure from the strongest scale that has one."""
+    ours = next(filter(None, (row[name] for name in ("measured", "measured_bf16", "reduced"))), "")
+    remark = " in bf16" if ours and ours == row["measured_bf16"] else ""
+    return {**row, "tone": verdict_tone(row["verdict"]), "ours": ours + remark}

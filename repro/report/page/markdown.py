@@ -6,7 +6,7 @@ from itertools import groupby
 from repro.report import text
 from repro.report.page.build import BlockView, Report, Shown
 from repro.report.page.story import QUESTION
-from repro.report.tables import Grid
+from repro.report.tables.table import Grid
 from repro.report.vocabulary import ARXIV, TITLE
 
 MOST_COLUMNS = 6  # the rows' names included
@@ -23,7 +23,7 @@ def report_markdown(report: Report) -> str:
         text.markdown_table(("question", "answer"), story.answers.items()),
         _picture(report.picture),
         "## Verdicts",
-        text.markdown_table(("verdict", "claims"), report.ledger.counted),
+        text.markdown_table(("verdict", "claims"), report.ledger.counts.items()),
         "## Headline findings",
         "\n".join(f"{place}. **{one.title}**, {one.verdict}. {one.sentence}"
                   for place, (one, _) in enumerate(report.ledger.headlines, 1)),

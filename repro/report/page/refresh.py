@@ -1,6 +1,7 @@
 """What the repository shows of the records before anything is run: README's findings, docs/ and the example figures."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from repro.analysis import load_evidence
@@ -8,7 +9,6 @@ from repro.config import Config
 from repro.errors import ReproError
 from repro.records import atomic_write
 from repro.report.page.build import Report, make_report, render
-from repro.report.page.ledger import Claim
 from repro.report.text import markdown_table
 from repro.report.vocabulary import ARXIV, TITLE
 
@@ -74,32 +74,28 @@ def findings_markdown(report: Report) -> str:
     """The findings in prose: the answers, then what holds, what does not, what stays open."""
     ledger = report.ledger
     tones = {"What holds": ("good",), "What does not": ("bad", "clash"), "What is undecided within noise": ("doubt",)}
-    found = {title: [claim for claim in ledger.claims if claim.tone in kinds] for title, kinds in tones.items()}
+    found = {title: [claim for claim in ledger.claims if claim["tone"] in kinds] for title, kinds in tones.items()}
     waiting = len(ledger.claims) - sum(map(len, found.values()))
     lines = [
         "# Findings",
         f"On “{TITLE}” ([arXiv {ARXIV}](https://arxiv.org/abs/{ARXIV})). "
         "Written by `python -m repro refresh` from the records and the ledger; nothing here was typed in.",
         f"**{report.story.headline}**",
-        _answers(report),
+        markdown_table(("question", "answer"), report.story.answers.items()),
         f"![{_alt(report)}](../report/example/statements.png)",
         *(line for title, claims in found.items() if claims
           for line in (f"## {title}", "\n".join(map(_claim, claims)))),
         "## What stays open",
         f"{waiting} of {len(ledger.claims)} claims wait for runs of the paper's length, or cannot be tested here. "
         "A claim that is not measured yet is neither refuted nor confirmed: the method may do all that the paper says.",
-        f"![Test accuracy over epochs]({'../report/example/figure3.png'})",
+        "![Test accuracy over epochs](../report/example/figure3.png)",
     ]  # fmt: skip
     return "\n\n".join(lines) + "\n"
 
 
-def _answers(report: Report) -> str:
-    return markdown_table(("question", "answer"), report.story.answers.items())
-
-
-def _claim(claim: Claim) -> str:
-    reason = f": {claim.texts['reason']}" if claim.texts["reason"] else ""
-    return f"- {claim.texts['statement']} ({claim.texts['place']}). *{claim.verdict}*{reason}"
+def _claim(claim: Mapping[str, str]) -> str:
+    reason = f": {claim['reason']}" if claim["reason"] else ""
+    return f"- {claim['statement']} ({claim['place']}). *{claim['verdict']}*{reason}"
 
 
 def _alt(report: Report) -> str:

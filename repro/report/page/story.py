@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from repro.analysis import Equivalence, in_bf16
 from repro.analysis.equivalence import ALPHA, MARGIN
 from repro.paper import paper_length, parse_printed, read_table
-from repro.records import DIVERGED
 from repro.report.page.ledger import Ledger
-from repro.report.tables import MAIN, PARITY, TABLE7
-from repro.report.tables.accuracy import PAIRS, test_of
+from repro.report.tables.ablation import TABLE7
+from repro.report.tables.accuracy import MAIN, PAIRS, PARITY, test_of
 from repro.report.tables.records import coverage, set_aside
 from repro.report.text import cell_text, number
 from repro.report.view import Records, View, is_digits
@@ -107,34 +106,26 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
     if not view.comparable or not tests:
         yield "Not answered yet: no 4-bit run on CIFAR stands beside its full-precision partner."
     elif not view.decides:
-        gaps = "; ".join(f"{data} {each}" for data, each in _gaps(tests).items())
+        gaps: dict[str, list[str]] = {}
+        for (data, rule), test in tests.items():
+            gaps.setdefault(data, []).append(f"{_signed(test)} ({RULES[rule]})")
         yield f"Not answered yet: only runs of the paper's length ({paper_length()}) decide."
-        yield f"In runs shortened to {_length(view)}, 4-bit training minus the same training {_plain(view)} is, in"
-        yield f"points: {gaps}."
+        runs = (view.runs(name) for pair in PAIRS.values() for name in pair)
+        length = span((epochs for each in runs for epochs in each["epochs"]), "epoch")
+        yield f"In runs shortened to {length}, 4-bit training minus the same training {_plain(view)} is, in"
+        yield "points: " + "; ".join(f"{data} {', '.join(texts)}" for data, texts in gaps.items()) + "."
     else:
         yield " ".join(f"{_verdict(test)} on {data}, {RULES[rule]}: {_words(test)}."
                        for (data, rule), test in tests.items())  # fmt: skip
+    claims, facts = ledger.settled
     yield (
-        f"Before anything is trained, {ledger.settled} of the paper's {len(ledger.claims)} claims, about "
-        f"{counted(ledger.facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
+        f"Before anything is trained, {claims} of the paper's {len(ledger.claims)} claims, about "
+        f"{counted(facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
     )
-
-
-def _length(view: View) -> str:
-    runs = (view.runs(name) for pair in PAIRS.values() for name in pair)
-    return span((epochs for each in runs for epochs in each["epochs"]), "epoch")
 
 
 def _signed(test: Equivalence) -> str:
     return number(100 * test.difference.value, 2, signed=True)
-
-
-def _gaps(tests: Mapping[tuple[str, str], Equivalence]) -> dict[str, str]:
-    """By data set the differences of both rules, such as ``−0.25 (best epoch), −0.55 (last epoch)``."""
-    found: dict[str, list[str]] = {}
-    for (data, rule), test in tests.items():
-        found.setdefault(data, []).append(f"{_signed(test)} ({RULES[rule]})")
-    return {data: ", ".join(texts) for data, texts in found.items()}
 
 
 def _plain(view: View) -> str:
@@ -157,31 +148,36 @@ def _words(test: Equivalence) -> str:
 
 
 def _claimed() -> str:
-    table2, table3, table7 = (read_table(name) for name in ("table2", "table3", "table7"))
-    best, rows = table3["rows"][0]["values"], [row["values"]["accuracy"] for row in table7["rows"]]
-    losses = sorted(parse_printed(rows[0]).low - parse_printed(row).low for row in rows[1:])
+    fp32, ours = (row["values"] for row in read_table("table2")["rows"][:2])
+    best, losses = read_table("table3")["rows"][0]["values"], [-value for value, _ in _printed_losses()]
     return (
         f"4-bit weights trained from scratch on a CPU reach {best['cifar10']} % on CIFAR-10, "
-        f"{table2['rows'][1]['values']['gap']} points from FP32's {table2['rows'][0]['values']['accuracy']} % "
-        f"(quoted), and {best['cifar100']} % on CIFAR-100; leaving components out costs {losses[0]:.1f} to "
-        f"{losses[-1]:.1f} points. Its runs have {paper_length()}."
+        f"{ours['gap']} points from FP32's {fp32['accuracy']} % (quoted), and {best['cifar100']} % on CIFAR-100; "
+        f"leaving components out costs {min(losses):.1f} to {max(losses):.1f} points. Its runs have {paper_length()}."
     )
+
+
+def _printed_losses() -> list[tuple[float, str]]:
+    """What leaving each component out changes by the paper, the largest loss first."""
+    full, *others = read_table("table7")["rows"]
+    start = parse_printed(full["values"]["accuracy"]).low
+    return sorted((parse_printed(row["values"]["accuracy"]).low - start, row["label"].partition(" (")[0])
+                  for row in others)  # fmt: skip
 
 
 def _measured(records: Records) -> str:
     view = MAIN.views(records)[0]
     grid = MAIN.grid(view)
-    columns = zip(grid.rows, grid.column(BEST), grid.column(LAST), strict=True)
-    known = {str(row.experiment): (best, last) for row, best, last in columns if best.known}
-    if not known:
-        return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
-    titles = {str(row.experiment): row.label.partition(",")[0].replace("Unq", "unq") for row in grid.rows}
     by_data: dict[str, list[str]] = {}
-    for name, (best, last) in known.items():
-        by_data.setdefault(data_label(best.data), []).append(f"{titles[name]} {cell_text(best)} / {cell_text(last)}")
+    for row, best, last in zip(grid.rows, grid.column(BEST), grid.column(LAST), strict=True):
+        if best.known:
+            title = row.label.partition(",")[0].replace("Unq", "unq")
+            by_data.setdefault(data_label(best.data), []).append(f"{title} {cell_text(best)} / {cell_text(last)}")
+    if not by_data:
+        return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
     texts = "; ".join(f"{data}: {', '.join(cells)} %" for data, cells in by_data.items())
     shortened = "" if view.decides else ", which decides nothing"
-    return f"At scale {view.about(known)}{shortened}. Test accuracy at the best / last epoch, {texts}."
+    return f"At scale {view.about(grid.experiments)}{shortened}. Test accuracy at the best / last epoch, {texts}."
 
 
 def _parity(records: Records) -> Iterator[str]:
@@ -204,12 +200,7 @@ def _parity(records: Records) -> Iterator[str]:
 def _ablation(records: Records) -> str:
     view = TABLE7.views(records)[0]
     grid = TABLE7.grid(view)
-    paper = sorted(
-        {(cell.value, row.place.rpartition(" ")[2]) for row, cell in
-         zip(grid.rows, grid.column("paper difference"), strict=True) if cell.known}
-    )  # fmt: skip
-    names = {row["place"].rpartition(" ")[2]: row["label"].partition(" (")[0] for row in read_table("table7")["rows"]}
-    theirs = f"Paper: {', '.join(f'{names[place]} {number(value, 1)}' for value, place in paper)}."
+    theirs = f"Paper: {', '.join(f'{name} {number(value, 1)}' for value, name in _printed_losses())}."
     ours = [(cell.value, f"{row.label} {cell_text(cell)}")
             for row, cell in zip(grid.rows, grid.column(f"points {LAST}"), strict=True) if cell.known]  # fmt: skip
     if not ours:
@@ -221,18 +212,16 @@ def _ablation(records: Records) -> str:
 
 
 def _progress(records: Records) -> Iterator[Progress]:
-    config, evidence = records.config, records.evidence
-    table = {str(row["scale"]): row for row in coverage(evidence).to_dict("records")}
+    config = records.config
+    table = {row["scale"]: row for row in coverage(records.evidence).to_dict("records")}
     for scale in dict.fromkeys([*records.scales, *records.digits, *config.scales]):
         row = table[scale]
-        done = int(row["completed"] + row["diverged"])
+        done = row["completed"] + row["diverged"]
         if done or config.scales[scale].decides:
-            planned = evidence.states.loc[evidence.states["scale"] == scale, "status"]
-            seeds = [int(seed) for seed in str(row["seeds"]).split()]
+            seeds = row["seeds"].split()
             yield Progress(
-                scale, str(row["about"]), config.scales[scale].decides, done, int(row["runs"]),
-                int((planned == DIVERGED).sum()), seeds_label(seeds) if seeds else "", float(row["hours"]),
-                str(row["machines"]),
+                scale, row["about"], config.scales[scale].decides, done, row["runs"], row["diverged"],
+                seeds_label(seeds) if seeds else "", row["hours"], row["machines"],
             )  # fmt: skip
 
 

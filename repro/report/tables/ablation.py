@@ -9,8 +9,9 @@ from repro.analysis import holm, paired_p_value
 from repro.paper import parse_printed, read_table
 from repro.records import COMPLETED
 from repro.report.cells import NAN, Cell, paper_cell
+from repro.report.experiments import members, row_titles
 from repro.report.tables.accuracy import no_test
-from repro.report.tables.columns import accuracy, difference, members, printed, row_titles
+from repro.report.tables.columns import accuracy, difference, printed
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import BEST, DERIVED, LAST, MEASURED, THEIRS

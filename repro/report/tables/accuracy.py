@@ -8,7 +8,8 @@ from repro.analysis import Equivalence, equivalence
 from repro.analysis.equivalence import ALPHA, MARGIN, MOST_SEEDS, WANTED_POWER
 from repro.paper import read_table
 from repro.report.cells import NAN, Cell
-from repro.report.tables.columns import accuracy, difference, logged, printed, title_of
+from repro.report.experiments import title_of
+from repro.report.tables.columns import accuracy, difference, logged, printed
 from repro.report.tables.table import Column, Row, Table
 from repro.report.text import number
 from repro.report.view import View
@@ -115,12 +116,8 @@ def outcome(test: Equivalence) -> str:
     """Outcome of the two one-sided tests, such as ``yes, p = 0.012``."""
     if math.isnan(test.p_value):
         return no_test(test.difference.n)
-    return f"{'yes' if test.p_value < ALPHA else 'not shown'}, {p_words(test.p_value)}"
-
-
-def p_words(p: float) -> str:
-    """A p-value with three decimals."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    p = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
+    return f"{'yes' if test.p_value < ALPHA else 'not shown'}, {p}"
 
 
 def no_test(n: int) -> str:

@@ -12,10 +12,11 @@ from repro.paper import parse_printed, read_table
 from repro.records import COMPLETED
 from repro.records.export import BATCHES, VARIANTS
 from repro.report.cells import NOT_RUN, Cell, computed, paper_cell
-from repro.report.tables.columns import measured, row_titles
+from repro.report.experiments import row_titles
+from repro.report.tables.columns import measured
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
-from repro.report.vocabulary import DERIVED, MEASURED, THEIRS
+from repro.report.vocabulary import DERIVED, MEASURED, THEIRS, counted
 from repro.units import UNITS
 
 SECONDS_AN_HOUR = 3600
@@ -26,27 +27,19 @@ def paper_demand() -> Mapping[str, float]:
     """What "2.5 hours for 110 epochs" would need, evaluation not counted.
 
     Returns:
-        ``hours``, ``epochs``, ``flops`` (of a training step of the paper's model, an image), ``images_per_second``
-        and ``flops_per_second`` (to sustain).
+        ``hours``; ``images_per_second`` and ``flops_per_second`` to sustain.
     """
     paper = read_table("training_time")
     hours, epochs = (parse_printed(paper["values"][name]).low for name in ("hours", "epochs"))
     flops = float(Architecture(paper["classes"]).step_flops)
     rate = epochs * paper["train_images"] / (hours * SECONDS_AN_HOUR)
-    return {
-        "hours": hours,
-        "epochs": epochs,
-        "flops": flops,
-        "images_per_second": rate,
-        "flops_per_second": rate * flops,
-    }
+    return {"hours": hours, "images_per_second": rate, "flops_per_second": rate * flops}
 
 
 def _machines(view: View) -> Iterator[Row]:
     """A row a machine, precision and number of threads; repeats on other machines included."""
-    frames = [frame for frame in (view.evidence.runs, view.evidence.repeats) if len(frame)]
-    runs = pd.concat(frames or [view.evidence.runs]).drop_duplicates("path")
-    runs = runs[(runs["scale"] == view.scale)].dropna(subset=["train_images_per_second"])  # PTQ trains nothing
+    runs = view.with_repeats().drop_duplicates("path")
+    runs = runs.dropna(subset=["train_images_per_second"])  # PTQ trains nothing
     place = f"{read_table('training_time')['place']}, by arithmetic"
     found = list(runs.groupby(BY, sort=False, dropna=False))
     for keys, group in found:
@@ -57,7 +50,7 @@ def _machines(view: View) -> Iterator[Row]:
 
 def _label(keys: tuple[Any, ...]) -> str:
     platform, precision, threads, width = keys
-    count = "" if math.isnan(threads) else f", {threads:.0f} thread{'s' if threads > 1 else ''}"
+    count = "" if math.isnan(threads) else f", {counted(threads, 'thread')}"
     return f"{platform or 'unknown machine'}, {precision}{count}{'' if width == 1 else f', width {width:g}'}"
 
 
@@ -80,19 +73,18 @@ def _reached(key: str, title: str, unit: str, value: Callable[[pd.DataFrame], fl
         about = replace(Cell(DERIVED, unit=unit, measure=key).of(runs), digits=UNITS[unit][1])
         if about.status == NOT_RUN:
             return about
-        seeds = tuple(sorted(set(about.seeds)))
-        experiment = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-        return replace(about, status=COMPLETED, experiment=experiment, seeds=seeds,
-                       value=value(runs) * UNITS[unit][0])  # fmt: skip
+        return replace(
+            about, status=COMPLETED, experiment=counted(len(runs), "run"), seeds=tuple(sorted(set(about.seeds))),
+            value=value(runs) * UNITS[unit][0],
+        )  # fmt: skip
 
     return Column(key, title, MEASURED, cell, aside)
 
 
 def _range(view: View, row: Row) -> Cell:
     about = replace(Cell(DERIVED, unit="GFLOP/s", measure="flops_per_second").of(row.data), digits=0)
-    rates, factor = _rates(row.data), UNITS["GFLOP/s"][0]
-    known = len(rates) > 0
-    return replace(about, low=rates.min() * factor, high=rates.max() * factor, n=0) if known else about
+    rates = _rates(row.data) * UNITS["GFLOP/s"][0]
+    return replace(about, low=rates.min(), high=rates.max(), n=0) if len(rates) else about
 
 
 def _demand(key: str, unit: str) -> Callable[[View, Row], Cell]:
@@ -127,30 +119,26 @@ TITLES = dict(zip(VARIANTS, ("PyTorch FP32", "ONNX FP32", "ONNX INT8", "ONNX INT
 EXPECTED = ("main_cifar10", "fp32_cifar10")  # shown as "not run" where nothing was exported
 
 
-def _exported(view: View) -> list[str]:
-    runs = view.evidence.runs[view.evidence.runs["scale"] == view.scale].drop_duplicates("run")
-    return list(dict.fromkeys(runs.loc[runs["file_bytes"].notna(), "experiment"]))
-
-
 def _inference_rows(view: View) -> Iterator[Row]:
-    names = _exported(view) or EXPECTED
+    found = view.evidence.runs[view.evidence.runs["scale"] == view.scale].drop_duplicates("run")
+    names = list(dict.fromkeys(found.loc[found["file_bytes"].notna(), "experiment"])) or EXPECTED
     titles = row_titles(view, [view.config.experiments[name] for name in names if name in view.config.experiments])
     for name in names:
         runs = view.runs(name)
         yield Row(titles.get(name, name), name, data=runs[runs["file_bytes"].notna()])
 
 
-def _about(key: str, title: str, texts: Callable[[pd.DataFrame], list[str]]) -> Column:
+def _about(key: str, texts: Callable[[pd.DataFrame], list[str]], *, aside: bool = False) -> Column:
     def cell(view: View, row: Row) -> Cell:
         about = Cell(DERIVED, experiment=row.experiment or "", measure=key).of(row.data)
         return replace(about, text="; ".join(text for text in dict.fromkeys(texts(row.data)) if text))
 
-    return Column(key, title, "ONNX file", cell)
+    return Column(key, key, "ONNX file", cell, aside)
 
 
 def _threads(runs: pd.DataFrame) -> list[str]:
     pairs = zip(runs["export_platform"], runs["export_threads"], strict=True)
-    return [f"{platform}, {count:.0f} thread{'s' if count > 1 else ''}" for platform, count in pairs]
+    return [f"{platform}, {counted(count, 'thread')}" for platform, count in pairs]
 
 
 INFERENCE = Table(
@@ -165,14 +153,9 @@ INFERENCE = Table(
         measured("onnx_test_accuracy", "ONNX", group="Test accuracy (%)"),
         measured("integer_test_accuracy", "ONNX, integers", group="Test accuracy (%)"),
         measured("onnx_logit_difference", "off by (ppm)", "ppm", group="ONNX file", aside=True),
-        _about("weights", "weights", lambda runs: list(runs["onnx_weights"])),
-        Column("machine", "machine", "ONNX file", _about("machine", "", _threads).cell, aside=True),
-        *(
-            measured(
-                f"{variant}_seconds_{batch}", title, "ms", group=f"ms a call, batch {batch}", aside=title == "ONNX INT8"
-            )
-            for batch in BATCHES
-            for variant, title in TITLES.items()
-        ),
+        _about("weights", lambda runs: list(runs["onnx_weights"])),
+        _about("machine", _threads, aside=True),
+        *(measured(f"{variant}_seconds_{batch}", title, "ms", group=f"ms a call, batch {batch}",
+                   aside=title == "ONNX INT8") for batch in BATCHES for variant, title in TITLES.items()),
     ),
-)
+)  # fmt: skip

@@ -1,22 +1,13 @@
 """A table for every group of config.yaml that has none of its own: whatever is in the registry shows."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from repro.config import Config, Experiment
 from repro.paper import read_table
 from repro.report.cells import Cell, our_cell
-from repro.report.tables.columns import (
-    NOTHING,
-    accuracy,
-    difference,
-    is_quantized,
-    measured,
-    members,
-    partner_of,
-    row_titles,
-)
+from repro.report.experiments import is_quantized, main_run, members, partner_of, row_titles
+from repro.report.tables.columns import accuracy, difference, measured
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, MEASURED, OURS, VALIDATED
@@ -69,57 +60,32 @@ ABOUT: Mapping[str, tuple[str, str]] = {
 DEFAULT_CAPTION = "Every experiment of the group, beside FP32 and the paper's method with the same data."
 
 
-@dataclass(frozen=True)
-class Group:
-    """The rows of a group.
-
-    Attributes:
-        own: Its experiments in the order of config.yaml.
-        references: FP32 and the main run of each of its data sets, where they are not its own.
-        partners: Experiment to the one that its gap refers to: the same training without quantisation, which for PTQ
-            is the very run that was quantised.
-    """
-
-    own: list[Experiment]
-    references: list[Experiment]
-    partners: Mapping[str, str]
-
-
-def find_group(config: Config, *names: str) -> Group:
-    """The experiments of some groups with their references."""
-    own = [member for name in names for member in members(config, name)]
-    datasets = read_table("table3")["datasets"]
+def find_group(config: Config, name: str) -> tuple[list[Experiment], list[Experiment]]:
+    """The experiments of a group, and FP32 and the main run of each of its data sets that are not among them."""
+    own = members(config, name)
     wanted = {member.settings["dataset"]["name"] for member in own} or {read_table("table2")["data"]}
-    references: list[Experiment] = []
-    for name, about in datasets.items():
-        main = config.experiments.get(about["experiment"])
-        if name in wanted and main is not None:
-            plain = partner_of(config, main)
-            references += [config.experiments[plain]] if plain else []
-            references.append(main)
-    known = {member.name for member in own}
-    references = [member for member in references if member.name not in known]
-    pairs = ((member.name, partner_of(config, member)) for member in (*references, *own))
-    return Group(own, references, {name: partner for name, partner in pairs if partner is not None})
+    mains = [main for data in read_table("table3")["datasets"] if data in wanted and (main := main_run(config, data))]
+    names = [name for main in mains for name in (partner_of(config, main), main.name) if name]
+    return own, [config.experiments[name] for name in names if config.experiments[name] not in own]
 
 
-def group_title(group: str) -> str:
-    """How the report names a group's table."""
-    return ABOUT[group][0] if group in ABOUT else group.replace("_", " ").capitalize()
+def group_about(group: str) -> tuple[str, str]:
+    """Title and caption of a group."""
+    return ABOUT.get(group, (group.replace("_", " ").capitalize(), DEFAULT_CAPTION))
 
 
 def group_table(config: Config, group: str) -> Table:
     """The table of a group: accuracy, gap to the same training in FP32, bits, levels and size."""
-    found = find_group(config, group)
+    own, references = find_group(config, group)
 
     def rows(view: View) -> Iterator[Row]:
-        titles = row_titles(view, [*found.references, *found.own])
-        for member in (*found.references, *found.own):
-            note = "" if member in found.references else what_differs(config, member)
-            yield Row(titles[member.name], member.name, found.partners.get(member.name), note=note, data=member)
+        titles = row_titles(view, [*references, *own])
+        for member in (*references, *own):
+            note = "" if member in references else what_differs(config, member)
+            yield Row(titles[member.name], member.name, partner_of(config, member), note=note, data=member)
 
     return Table(
-        f"group_{group}", group_title(group), ABOUT[group][1] if group in ABOUT else DEFAULT_CAPTION, rows,
+        f"group_{group}", *group_about(group), rows,
         (
             accuracy(BEST),
             accuracy(LAST),
@@ -131,7 +97,7 @@ def group_table(config: Config, group: str) -> Table:
             _levels("final_levels_max", "most levels", aside=True),
             measured("packed_bytes", "packed (MiB)", "MiB"),
         ),
-        lambda view: [member.name for member in found.own] or [member.name for member in found.references],
+        lambda view: [member.name for member in own or references],
     )  # fmt: skip
 
 
@@ -145,12 +111,10 @@ def _levels(measure: str, title: str, *, aside: bool = False) -> Column:
 
 def what_differs(config: Config, experiment: Experiment) -> str:
     """The settings in which an experiment differs from the main run of its data, such as ``quantizer nf4``."""
-    data = experiment.settings["dataset"]["name"]
-    about = read_table("table3")["datasets"].get(data, {})
-    main = config.experiments.get(about.get("experiment", ""))
-    if main is None or main.name == experiment.name:
-        return ""
     settings = experiment.settings
+    main = main_run(config, settings["dataset"]["name"])
+    if main is None:
+        return ""
     keys = [key for key in {**main.settings, **settings} if settings.get(key) != main.settings.get(key)]
     return "; ".join(f"{key.replace('_', ' ')}: {_words(settings.get(key))}" for key in keys)
 
@@ -158,8 +122,6 @@ def what_differs(config: Config, experiment: Experiment) -> str:
 def _words(value: Any) -> str:
     if not isinstance(value, Mapping):
         return "none" if value is None else str(value)
-    if value == NOTHING or set(value) == {"name"}:
-        return str(value["name"])
     options = [f"{key.replace('_', ' ')} {option}" for key, option in value.items() if key != "name" and option]
     return ", ".join([str(value["name"]), *options])
 

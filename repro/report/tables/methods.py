@@ -6,23 +6,16 @@ from dataclasses import replace
 from repro.analysis import estimate
 from repro.config import Config, Experiment
 from repro.config.registry import QUANTIZERS
-from repro.paper import read_table
-from repro.report.cells import Cell, our_cell
-from repro.report.tables.columns import (
-    accuracy,
-    difference,
-    is_quantized,
-    members,
-    partner_of,
-    row_titles,
-    said,
-)
+from repro.report.cells import Cell, our_cell, words
+from repro.report.experiments import is_quantized, main_run, members, partner_of, row_titles
+from repro.report.tables.columns import accuracy, difference, measured
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, MEASURED, OURS
 
 OPTIMIZER_GROUP = "optimizers"
-NOT_ALONE = ("optimizer", "gradient_clip", "weight_clip", "schedule", "epochs", "batch_size", "start_from")
+SHARED = ("model", "dataset", "optimizer", "gradient_clip", "weight_clip", "schedule", "epochs", "batch_size",
+          "start_from")  # fmt: skip
 
 
 def compared(config: Config) -> list[Experiment]:
@@ -31,13 +24,12 @@ def compared(config: Config) -> list[Experiment]:
     In the order of config.yaml, the unquantised one first. The first experiment of those with the same settings names
     them all.
     """
-    main = config.experiments.get(read_table("table3")["datasets"]["cifar10"]["experiment"])
+    main = main_run(config, "cifar10")
     if main is None:
         return []
-    shared = ("model", "dataset", *NOT_ALONE)
     found: list[Experiment] = []
     for other in config.experiments.values():
-        same = all(other.settings[key] == main.settings[key] for key in shared)  # type: ignore[literal-required]
+        same = all(other.settings[key] == main.settings[key] for key in SHARED)  # type: ignore[literal-required]
         if same and not other.fixed_epochs and all(other.settings != known.settings for known in found):
             found.append(other)
     return sorted(found, key=lambda experiment: is_quantized(experiment.settings))
@@ -47,9 +39,8 @@ def _compared_rows(view: View) -> Iterator[Row]:
     experiments = compared(view.config)
     titles = row_titles(view, experiments)
     for experiment in experiments:
-        yield Row(
-            titles[experiment.name], experiment.name, partner_of(view.config, experiment), data=experiment,
-        )  # fmt: skip
+        partner = partner_of(view.config, experiment)
+        yield Row(titles[experiment.name], experiment.name, partner, data=experiment)
 
 
 def _kind(view: View, row: Row) -> str:
@@ -62,14 +53,8 @@ def _kind(view: View, row: Row) -> str:
     if not is_quantized(settings):
         return "nothing"
     method = QUANTIZERS.get(settings["quantizer"]["name"])
-    inputs = settings["activation_quantizer"]["name"] != "none" or (
-        method is not None and method.input_bits is not None
-    )
-    return "weights and inputs" if inputs else "weights"
-
-
-def _bits(view: View, row: Row) -> Cell:
-    return replace(our_cell(view, row.experiment, "packed_bits", "bits"), digits=2)
+    own_inputs = method is not None and method.input_bits is not None
+    return "weights and inputs" if own_inputs or settings["activation_quantizer"]["name"] != "none" else "weights"
 
 
 def _oscillating(view: View, row: Row) -> Cell:
@@ -87,15 +72,16 @@ SIDE_BY_SIDE = Table(
     "stays in FP32.",
     _compared_rows,
     (
-        said("kind", "what is quantised", MEASURED, _kind),
-        Column("packed_bits", "bits a parameter", MEASURED, _bits),
+        Column("kind", "what is quantised", MEASURED, lambda view, row: words(_kind(view, row), OURS)),
+        Column("packed_bits", "bits a parameter", MEASURED,
+               lambda view, row: replace(our_cell(view, row.experiment, "packed_bits", "bits"), digits=2)),
         accuracy(BEST),
         accuracy(LAST),
         difference(LAST, "gap to unquantised", "gap"),
         Column("oscillating_share", "weights that oscillate (%)", MEASURED, _oscillating),
     ),
     lambda view: [experiment.name for experiment in compared(view.config)],
-)
+)  # fmt: skip
 
 
 def _optimizer_rows(view: View) -> Iterator[Row]:
@@ -111,14 +97,11 @@ OPTIMIZERS = Table(
     "Each optimiser unquantised and at 4 bits, the same training otherwise, with the paper's two clips and without.",
     _optimizer_rows,
     (
-        Column(
-            "plain", "unquantised, last epoch (%)", MEASURED, lambda view, row: our_cell(view, row.reference, LAST, "%")
-        ),
-        Column(
-            "quantized", "4-bit, last epoch (%)", MEASURED, lambda view, row: our_cell(view, row.experiment, LAST, "%")
-        ),
+        Column("plain", "unquantised, last epoch (%)", MEASURED,
+               lambda view, row: our_cell(view, row.reference, LAST, "%")),
+        measured(LAST, "4-bit, last epoch (%)"),
         difference(BEST, "gap, best", "gap", aside=True),
         difference(LAST, "gap, last epoch", "gap"),
     ),
     lambda view: [experiment.name for experiment in members(view.config, OPTIMIZER_GROUP)],
-)
+)  # fmt: skip

@@ -20,17 +20,9 @@ def _rows(view: View) -> Iterator[Row]:
         yield Row(anchor.name, anchor.experiment, place=anchor.source, data=anchor, note=note)
 
 
-def _published(view: View, row: Row) -> Cell:
-    return computed(100 * row.data.accuracy, "%", PUBLISHED)
-
-
 def _difference(view: View, row: Row) -> Cell:
     ours = our_cell(view, row.experiment, LAST, "%")
     return computed(ours.value - 100 * row.data.accuracy, "points")
-
-
-def _verdict(view: View, row: Row) -> Cell:
-    return words(judge_published(row.data, view.runs(row.experiment)), DERIVED)
 
 
 PUBLISHED_NUMBERS = Table(
@@ -40,10 +32,12 @@ PUBLISHED_NUMBERS = Table(
     f"epoch is at most {TOLERANCE:g} points below, two standard errors of two accuracies on 10,000 images.",
     _rows,
     (
-        Column("published", "published (%)", ELSEWHERE, _published),
+        Column("published", "published (%)", ELSEWHERE,
+               lambda view, row: computed(100 * row.data.accuracy, "%", PUBLISHED)),
         accuracy(LAST),
         accuracy(BEST),
         Column("difference", "last less published", MEASURED, _difference),
-        Column("verdict", "verdict", MEASURED, _verdict),
+        Column("verdict", "verdict", MEASURED,
+               lambda view, row: words(judge_published(row.data, view.runs(row.experiment)), DERIVED)),
     ),
-)
+)  # fmt: skip

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from repro.analysis import Evidence, scale_order
+from repro.analysis import Evidence, after_training, scale_order
+from repro.records import COMPLETED, DIVERGED
+from repro.report.cells import NOT_RUN
 from repro.report.text import EMPTY, number
 from repro.report.vocabulary import counted
-
-STATES = ("completed", "diverged", "not run")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Listing:
         title: Heading.
         caption: What it lists.
         frame: All of it.
-        show: What of it is shown, as text; all of it by default.
+        show: What of it is shown, as text, with the evidence at hand; all of it by default.
         when_empty: The page shows it also where there is nothing in it.
     """
 
@@ -29,59 +29,59 @@ class Listing:
     title: str
     caption: str
     frame: Callable[[Evidence], pd.DataFrame]
-    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame.astype(str).rename(
-        columns=lambda name: name.replace("_", " ")
-    )
+    show: Callable[[Evidence, pd.DataFrame], pd.DataFrame] = lambda _, frame: _spaced(frame.astype(str))
     when_empty: bool = True
+
+
+def _spaced(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(columns=lambda name: name.replace("_", " "))
 
 
 def coverage(evidence: Evidence) -> pd.DataFrame:
     """Runs by scale: completed, diverged, not run; hours and machines. A shared run counts once."""
     rows = []
     for scale in scale_order(evidence.config):
-        planned = evidence.states[evidence.states["scale"] == scale]
+        planned = list(evidence.states.loc[evidence.states["scale"] == scale, "status"])
         found = evidence.runs[evidence.runs["scale"] == scale]
         runs = found.drop_duplicates("run")
-        rows.append(
-            {
-                "scale": scale,
-                "runs": len(planned),
-                **{state.replace(" ", "_"): int((planned["status"] == state).sum()) for state in STATES},
-                "seeds": " ".join(str(seed) for seed in sorted(found["seed"].unique())),
-                "data": " ".join(sorted(found["data"].unique())),
-                "hours": round(float((runs["wall_seconds"] - runs["shared_seconds"]).sum()) / 3600, 3),
-                "machines": "; ".join(f"{name} ({count})" for name, count in runs["platform"].value_counts().items()),
-                "about": evidence.config.scales[scale].description,
-            }
-        )
+        rows.append({
+            "scale": scale,
+            "runs": len(planned),
+            **{state.replace(" ", "_"): planned.count(state) for state in (COMPLETED, DIVERGED, NOT_RUN)},
+            "seeds": " ".join(map(str, sorted(found["seed"].unique()))),
+            "data": " ".join(sorted(found["data"].unique())),
+            "hours": round(float((runs["wall_seconds"] - runs["shared_seconds"]).sum()) / 3600, 3),
+            "machines": "; ".join(f"{name} ({count})" for name, count in runs["platform"].value_counts().items()),
+            "about": evidence.config.scales[scale].description,
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _show_coverage(frame: pd.DataFrame) -> pd.DataFrame:
-    shown = frame.assign(hours=[number(hours, 1) for hours in frame["hours"]]).astype(str).replace("", EMPTY)
-    return shown.rename(columns={"not_run": "not run"})
+def _show_coverage(_: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
+    return _spaced(frame.assign(hours=_numbers(frame["hours"], 1, 1)).astype(str).replace("", EMPTY))
 
 
-def _show_runs(frame: pd.DataFrame) -> pd.DataFrame:
+def _show_runs(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of the runs that a reader looks for first."""
-    reasons = [f"{status}{f': {reason}' if reason else ''}"
-               for status, reason in zip(frame["status"], frame["reason"], strict=True)]  # fmt: skip
-    trained = ~frame["quantizer"].str.startswith("PTQ")  # else there is no best epoch
-    devices = [
-        " ".join(dict.fromkeys(filter(None, pair))) for pair in zip(frame["device"], frame["device_name"], strict=True)
-    ]
+
+    def joined(first: str, second: str, between: str) -> list[str]:
+        pairs = zip(frame[first], frame[second], strict=True)
+        return [between.join(dict.fromkeys(filter(None, pair))) for pair in pairs]
+
+    after = {name for name in evidence.config.experiments if after_training(evidence.config, name)}
+    trained = ~frame["experiment"].isin(after)  # else there is no best epoch
     columns = {
         "scale": frame["scale"],
         "experiment": frame["experiment"],
         "seed": frame["seed"],
         "served by": frame["path"],
         "data": frame["data"],
-        "status": reasons,
+        "status": joined("status", "reason", ": "),
         "best (%)": _numbers(frame["best_test_accuracy"].where(trained), 100, 2),
         "last (%)": _numbers(frame["final_test_accuracy"], 100, 2),
         "best epoch": _numbers(frame["best_test_epoch"].where(trained), 1, 0),
         "epochs": [f"{run:.0f} of {of:.0f}" for run, of in zip(frame["epochs_run"], frame["epochs"], strict=True)],
-        "device": devices,
+        "device": joined("device", "device_name", " "),
         "commit": frame["commit"].replace("", EMPTY),
     }
     return pd.DataFrame(columns).astype(str)
@@ -93,12 +93,10 @@ def _numbers(values: pd.Series, factor: float, digits: int) -> list[str]:
 
 def set_aside(evidence: Evidence) -> str:
     """That records stand in no table, and how many; empty where there are none."""
-    parts = [(len(evidence.stale), "stale"), (len(evidence.unreadable), "unreadable")]
-    total = sum(count for count, _ in parts)
-    kinds = " and ".join(f"{count} {kind}" for count, kind in parts if count)
-    return (
-        f"{counted(total, 'record')} set aside, in no table: {kinds}; they are listed under Records." if total else ""
-    )
+    counts = {"stale": len(evidence.stale), "unreadable": len(evidence.unreadable)}
+    kinds = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    words = f"{counted(sum(counts.values()), 'record')} set aside, in no table: {kinds}; they are listed under Records."
+    return words if kinds else ""
 
 
 LISTINGS = (

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from repro.analysis import Architecture, equivalence
 from repro.paper import read_table
-from repro.report.cells import Cell, computed, our_cell, paper_cell, words
+from repro.report.cells import NOT_RUN, Cell, computed, our_cell, paper_cell, words
 from repro.report.tables.accuracy import outcome
-from repro.report.tables.columns import accuracy, said
+from repro.report.tables.columns import accuracy
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import ARITHMETIC, BEST, BY_ARITHMETIC, DERIVED, LAST, MEASURED, PAPER, THEIRS
@@ -34,8 +34,7 @@ def _parity(view: View, row: Row) -> Cell:
 
 
 def _word(key: str, title: str) -> Column:
-    return replace(said(key, title, THEIRS, lambda view, row: str(row.data[key])),
-                   cell=lambda view, row: words(row.data[key], PAPER, row.place))  # fmt: skip
+    return Column(key, title, THEIRS, lambda view, row: words(row.data[key], PAPER, row.place))
 
 
 TABLE1 = Table(
@@ -55,30 +54,26 @@ TABLE1 = Table(
     ),
 )
 
-SIZES: Mapping[str, str] = {
-    "parameters": "parameters",
-    "fp32_bytes": "FP32 size",
-    "paper_bytes": "4-bit size, as the paper counts",
-    "packed_bytes": "4-bit size, really packed",
-    "file_payload_bytes": "safetensors file, without metadata",
-    "file_bytes": "safetensors file, whole",
-    "onnx_bytes": "ONNX file, INT4, whole",
-    "paper_compression": "ratio, as the paper counts",
-    "packed_compression": "ratio, really packed",
-}
-# Real files: the paper's size that stands beside each, and the arithmetic, which knows no header.
-FILES = {
-    "file_payload_bytes": ("paper_bytes", "packed_bytes"),
-    "file_bytes": ("paper_bytes", ""),
-    "onnx_bytes": ("paper_bytes", ""),
+# By column of the runs: its name, what the paper has beside it, and the arithmetic, which knows no file's header.
+SIZES: Mapping[str, tuple[str, str, str]] = {
+    "parameters": ("parameters", "parameters", "parameters"),
+    "fp32_bytes": ("FP32 size", "fp32_bytes", "fp32_bytes"),
+    "paper_bytes": ("4-bit size, as the paper counts", "paper_bytes", "paper_bytes"),
+    "packed_bytes": ("4-bit size, really packed", "packed_bytes", "packed_bytes"),
+    "file_payload_bytes": ("safetensors file, without metadata", "paper_bytes", "packed_bytes"),
+    "file_bytes": ("safetensors file, whole", "paper_bytes", ""),
+    "onnx_bytes": ("ONNX file, INT4, whole", "paper_bytes", ""),
+    "paper_compression": ("ratio, as the paper counts", "paper_compression", "paper_compression"),
+    "packed_compression": ("ratio, really packed", "packed_compression", "packed_compression"),
 }
 
 
 def _size_rows(view: View) -> Iterator[Row]:
     for about in read_table("table6")["datasets"].values():
-        for measure, label in SIZES.items():
+        for measure, (label, _, _) in SIZES.items():
             place = about["place"] if measure != "parameters" else "section III-E"
-            yield Row(f"{about['title']}: {label}", about["experiment"], place=place, data=(about, measure))
+            yield Row(f"{about['title']}: {label}", about["experiment"], None, about["values"], place,
+                      data=(about["classes"], measure))  # fmt: skip
 
 
 def _unit(measure: str, of_bytes: str) -> str:
@@ -90,21 +85,22 @@ def _size_column(key: str, group: str, of_bytes: str, cell: Callable[[View, Row,
 
     def in_unit(view: View, row: Row) -> Cell:
         unit = _unit(row.data[1], of_bytes)
-        return cell(view, row, unit) if of_bytes == "MiB" or unit == "MB" else Cell(group, unit=unit)
+        found = cell(view, row, unit) if of_bytes == "MiB" or unit == "MB" else Cell(group, unit=unit)
+        return replace(found, digits=3) if unit == "MiB" and found.status != NOT_RUN else found
 
     return Column(f"{key} {of_bytes}", of_bytes if of_bytes == "MB" else "MiB, ratio or count", group, in_unit)
 
 
 def _printed(view: View, row: Row) -> Cell:
-    about, measure = row.data
-    return paper_cell(about["values"].get(FILES.get(measure, (measure,))[0]), _unit(measure, "MiB"), row.place)
+    _, measure = row.data
+    return paper_cell(row.printed.get(SIZES[measure][1]), _unit(measure, "MiB"), row.place)
 
 
 def _exact(view: View, row: Row, unit: str) -> Cell:
-    about, measure = row.data
-    _, by_arithmetic = FILES.get(measure, (measure, measure))
-    value = _arithmetic(by_arithmetic, about["classes"]) * UNITS[unit][0] if by_arithmetic else math.nan
-    return replace(computed(value, unit, ARITHMETIC), digits=3 if unit == "MiB" else UNITS[unit][1])
+    classes, measure = row.data
+    by_arithmetic = SIZES[measure][2]
+    value = _arithmetic(by_arithmetic, classes) * UNITS[unit][0] if by_arithmetic else math.nan
+    return computed(value, unit, ARITHMETIC)
 
 
 def _arithmetic(measure: str, classes: int) -> float:
@@ -115,8 +111,7 @@ def _arithmetic(measure: str, classes: int) -> float:
 
 
 def _measured(view: View, row: Row, unit: str) -> Cell:
-    cell = our_cell(view, row.experiment, row.data[1], unit)
-    return replace(cell, digits=3) if unit == "MiB" and cell.known else cell
+    return our_cell(view, row.experiment, row.data[1], unit)
 
 
 TABLE6 = Table(

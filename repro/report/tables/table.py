@@ -1,18 +1,16 @@
 """What a table is: one declaration of its rows and columns; everything else is made from it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
-from repro.report.cells import FIELDS, NONE, Cell
+from repro.report.cells import NONE, Cell
 from repro.report.text import describe
-from repro.report.view import Records, View
-
-PLACE = ("scale", "row", "group", "column")
+from repro.report.view import Key, Records, View
 
 
 @dataclass(frozen=True)
@@ -88,17 +86,13 @@ class Table:
 
     def grid(self, view: View) -> "Grid":
         """Its cells at one scale, made once."""
-        known = view.records.grids
-        if (self.name, view.scale) not in known:
-            known[self.name, view.scale] = self._make(view)
-        grid: Grid = known[self.name, view.scale]
-        return grid
-
-    def _make(self, view: View) -> "Grid":
-        rows = [row for row in self.rows(view) if _takes_part(view, row)]
-        own = list(self.experiments(view)) if self.experiments else [row.experiment or "" for row in rows]
-        cells = [[column.cell(view, row) for column in self.columns] for row in rows]
-        return Grid(view, own, rows, self.columns, cells)
+        made: dict[Key, Grid] = view.records.grids
+        if (self.name, view.scale) not in made:
+            rows = [row for row in self.rows(view) if _takes_part(view, row)]
+            own = list(self.experiments(view)) if self.experiments else [row.experiment or "" for row in rows]
+            cells = [[column.cell(view, row) for column in self.columns] for row in rows]
+            made[self.name, view.scale] = Grid(view, own, rows, self.columns, cells)
+        return made[self.name, view.scale]
 
 
 def _takes_part(view: View, row: Row) -> bool:
@@ -174,13 +168,10 @@ class Grid:
     def frame(self) -> pd.DataFrame:
         """One line a cell, with where it stands and all that is known about it: the CSV."""
         lines = [
-            (self.view.scale, row.label, column.group, column.title, *_plain(cell))
+            {"scale": self.view.scale, "row": row.label, "group": column.group, "column": column.title}
+            | vars(cell)
+            | {"seeds": " ".join(map(str, cell.seeds))}
             for row, cells in zip(self.rows, self.cells, strict=True)
             for column, cell in zip(self.columns, cells, strict=True)
         ]
-        return pd.DataFrame(lines, columns=[*PLACE, *FIELDS])
-
-
-def _plain(cell: Cell) -> list[Any]:
-    values = (getattr(cell, name) for name in FIELDS)
-    return [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in values]
+        return pd.DataFrame(lines, columns=["scale", "row", "group", "column", *(each.name for each in fields(Cell))])

@@ -1,14 +1,13 @@
 """Tables III, IV and V: the training's summary, its levels, and its first six epochs on each machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
 from repro.analysis import LevelRange, estimate, level_range, map_epochs
-from repro.paper import authors_log, log_levels, log_summary, read_logs, read_table
-from repro.report.cells import NOT_RUN, Cell, log_cell, our_cell, paper_cell
+from repro.paper import authors_log, log_levels, log_summary, read_table
+from repro.report.cells import Cell, log_cell, our_cell, paper_cell
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
 from repro.report.vocabulary import DERIVED, LOG, MEASURED, OURS, PAPER, THEIR_LOG, THEIRS
@@ -28,8 +27,7 @@ def _summary(name: str, source: str) -> Column:
         if source == PAPER:
             return paper_cell(row.data.get("values", {}).get(name), unit, row.place)
         if source == LOG:
-            images = read_logs()[name]["test_images"] if measure.endswith("test_accuracy") else None
-            return log_cell(log_summary(name)[row.data["log"]] if "log" in row.data else None, unit, images)
+            return log_cell(log_summary(name), row.data.get("log", ""), unit, name)
         return our_cell(view, about["experiment"], measure, unit)
 
     title = {PAPER: "paper", LOG: "authors' log", OURS: "measured"}[source]
@@ -63,32 +61,32 @@ def _levels(view: View, row: Row) -> LevelRange:
     return level_range(view.frame("layers", row.experiment or ""), start, end)
 
 
-def _level_column(measure: str, source: str) -> Column:
-    unit = "mean levels" if measure == "mean" else "levels"
+LEVELS = {"minimum": ("fewest", "levels"), "maximum": ("most", "levels"), "mean": ("mean", "mean levels")}
 
-    def ours(view: View, row: Row) -> Cell:
+
+def _level_column(measure: str, source: str) -> Column:
+    title, unit = LEVELS[measure]
+
+    def cell(view: View, row: Row) -> Cell:
+        if source == PAPER:
+            return paper_cell(row.printed[measure], unit, row.place)
+        if source == LOG:
+            return log_cell(log_levels(str(row.log), *row.data), measure, unit, str(row.log))
         about = Cell(OURS, unit=unit, experiment=row.experiment or "", measure=measure).of(view.runs(row.experiment))
-        if about.status == NOT_RUN:
+        if not about.known:
             return about
         levels = _levels(view, row)
         if measure == "mean":
             return about.at(levels.mean)
         return replace(about, value=float(getattr(levels, measure)), n=levels.mean.n, digits=1)
 
-    def cell(view: View, row: Row) -> Cell:
-        if source == PAPER:
-            return paper_cell(row.printed[measure], unit, row.place)
-        return log_cell(log_levels(str(row.log), *row.data)[measure], unit) if source == LOG else ours(view, row)
-
-    titles = {"minimum": "fewest", "maximum": "most", "mean": "mean"}
-    group = {PAPER: THEIRS, LOG: THEIR_LOG, OURS: MEASURED}[source]
-    return Column(f"{source} {measure}", titles[measure], group, cell)
+    return Column(f"{source} {measure}", title, {PAPER: THEIRS, LOG: THEIR_LOG, OURS: MEASURED}[source], cell)
 
 
 def _epochs_read(view: View, row: Row) -> Cell:
     about = Cell(DERIVED, unit="epochs", experiment=row.experiment or "", measure="range").of(view.runs(row.experiment))
     levels = _levels(view, row)
-    return about if about.status == NOT_RUN else replace(about, low=levels.first, high=levels.last, n=0)
+    return replace(about, low=levels.first, high=levels.last, n=0) if about.known else about
 
 
 TABLE4 = Table(
@@ -98,21 +96,25 @@ TABLE4 = Table(
     "A shortened run is read at the same share of its epochs.",
     _level_rows,
     (
-        *[_level_column(m, s) for s in (PAPER, LOG, OURS) for m in ("minimum", "maximum", "mean")],
+        *[_level_column(measure, source) for source in (PAPER, LOG, OURS) for measure in LEVELS],
         Column("range", "epochs read", MEASURED, _epochs_read),
     ),
 )
 
 
-PHONE = {"train_accuracy": ("train (%)", "%"), "test_accuracy": ("test (%)", "%"),
-         "levels_mean": ("levels", "mean levels")}  # fmt: skip
+# By column of the log: title, unit, and where a record has it.
+PHONE = {
+    "train_accuracy": ("train (%)", "%", "epochs", "train_accuracy"),
+    "test_accuracy": ("test (%)", "%", "epochs", "test_accuracy"),
+    "levels_mean": ("levels", "mean levels", "layers", "levels"),
+}
 
 
 def _phone_rows(view: View) -> Iterator[Row]:
     """A row an epoch and machine, repeats on other machines included."""
-    paper, evidence = read_table("table5"), view.evidence
-    both = pd.concat([frame for frame in (evidence.runs, evidence.repeats) if len(frame)] or [evidence.runs])
-    runs = both[(both["scale"] == view.scale) & (both["experiment"] == paper["experiment"])]
+    paper = read_table("table5")
+    runs = view.with_repeats()
+    runs = runs[runs["experiment"] == paper["experiment"]]
     machines = list(dict.fromkeys(runs["platform"])) or [""]
     for row in paper["rows"]:
         for machine in machines:
@@ -122,61 +124,38 @@ def _phone_rows(view: View) -> Iterator[Row]:
                       (row["epoch"], own), machine)  # fmt: skip
 
 
-def _phone_printed(name: str) -> Column:
-    title, unit = PHONE[name]
-    return Column(f"paper {name}", title, f"{THEIRS} (phone)",
-                  lambda view, row: paper_cell(row.printed[name], unit, row.place))  # fmt: skip
-
-
-def _phone_logged(name: str) -> Column:
-    title, unit = PHONE[name]
-
-    def cell(view: View, row: Row) -> Cell:
-        log = authors_log(str(row.log)).set_index("epoch").loc[row.data[0]]
-        images = read_logs()[str(row.log)]["test_images"] if name == "test_accuracy" else None
-        return log_cell(float(log[name]), unit, images)
-
-    return Column(f"log {name}", title, f"{THEIR_LOG} (CPU)", cell)
-
-
-def _phone_measured(name: str) -> Column:
-    title, unit = PHONE[name]
+def _phone_column(name: str, source: str) -> Column:
+    title, unit, table, column = PHONE[name]
 
     def cell(view: View, row: Row) -> Cell:
         epoch, runs = row.data
+        if source == PAPER:
+            return paper_cell(row.printed[name], unit, row.place)
+        if source == LOG:
+            log = authors_log(str(row.log)).set_index("epoch").loc[epoch]
+            return log_cell({name: float(log[name])}, name, unit, str(row.log))
         about = Cell(DERIVED, unit=unit, experiment=row.experiment or "", measure=f"{name} at epoch {epoch}").of(runs)
         if runs.empty:
             return about
         images = float(runs["test_images"].min()) if name == "test_accuracy" else None
-        return about.at(estimate(_at_epoch(view, row, name, epoch, runs), images))
+        frames = (view.frame(table, row.experiment or ""), getattr(view.evidence, f"repeat_{table}"))
+        lines = pd.concat([frame for frame in frames if len(frame)])
+        own = lines["path"].isin(runs["path"]) & (lines["experiment"] == row.experiment) & (lines["epoch"] == epoch)
+        return about.at(estimate(lines[own].groupby("seed")[column].mean().reindex(runs.index), images))
 
-    return Column(f"ours {name}", title, MEASURED, cell)
-
-
-def _at_epoch(view: View, row: Row, name: str, epoch: int, runs: pd.DataFrame) -> pd.Series:
-    """One figure a seed, from epochs.csv or layers.csv of the runs of one machine."""
-    kind = "layers" if name == "levels_mean" else "epochs"
-    repeats = {"epochs": view.evidence.repeat_epochs, "layers": view.evidence.repeat_layers}
-    frames: list[Any] = [view.frame(kind, row.experiment or ""), repeats[kind]]
-    rows = pd.concat([frame for frame in frames if len(frame)])
-    rows = rows[rows["path"].isin(runs["path"]) & (rows["experiment"] == row.experiment) & (rows["epoch"] == epoch)]
-    column = "levels" if kind == "layers" else name
-    figures: pd.Series = rows.groupby("seed")[column].mean().reindex(runs.index)
-    return figures
+    group = {PAPER: f"{THEIRS} (phone)", LOG: f"{THEIR_LOG} (CPU)", OURS: MEASURED}[source]
+    return Column(f"{source} {name}", title, group, cell)
 
 
-def _machine(view: View, row: Row) -> Cell:
-    cell = Cell(DERIVED, experiment=row.experiment or "", measure="platform").of(row.data[1])
-    return replace(cell, text=row.note) if row.note else cell
-
-
-Phone = Callable[[str], Column]
-_SOURCES: tuple[Phone, ...] = (_phone_printed, _phone_logged, _phone_measured)
 TABLE5 = Table(
     "table5",
     "Table V: the first six epochs, on a phone and on each machine",
     "The log is that of the 150-epoch CPU run. A record of the same run from another machine has rows of its own here "
     "and stands in no other comparison.",
     _phone_rows,
-    (*[source(name) for source in _SOURCES for name in PHONE], Column("machine", "machine", MEASURED, _machine)),
-)
+    (
+        *[_phone_column(name, source) for source in (PAPER, LOG, OURS) for name in PHONE],
+        Column("machine", "machine", MEASURED, lambda view, row: Cell(
+            DERIVED, text=row.note, experiment=row.experiment or "", measure="platform").of(row.data[1])),
+    ),
+)  # fmt: skip
