@@ -56,3 +56,12 @@ def points(difference: float) -> str:
     """A difference of two fractions as ``+0.12 points``; ``no difference`` where two decimals show none."""
     text = f"{100 * difference:+.2f}"
     return "no difference" if float(text) == 0 else f"{text} points"
+
+
+def span(numbers: Iterable[float], noun: str = "") -> str:
+    """``9`` or ``6 to 9`` whole numbers, with their noun."""
+    known = sorted({int(number) for number in numbers})
+    if not known:
+        return ""
+    text = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return f"{text} {noun if known[-1] == 1 else noun + 's'}" if noun else text

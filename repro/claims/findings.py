@@ -25,6 +25,7 @@ from repro.claims.rules import (
     WITHIN_NOISE,
 )
 from repro.paper import paper_length, read_table
+from repro.text import span
 
 FULL_LENGTH = read_table("table7")["epochs"]  # that make a run one of the paper's length: its shortest have as many
 
@@ -156,14 +157,16 @@ def length_warning(evidence: Evidence) -> str:
         return ""
     runs = evidence.runs[evidence.runs["scale"].isin(scales)].drop_duplicates("run")
     long = int((runs["epochs"] >= FULL_LENGTH).sum())
-    short = len(runs) - long
+    short = runs.loc[runs["epochs"] < FULL_LENGTH, "epochs"]
     length = f"of the paper's length ({paper_length()})"
     if long:
         found = f"{long} run{'s' if long > 1 else ''} {length} {'are' if long > 1 else 'is'} finished"
         found += ", but not both the main run and its unquantised twin"
     else:
         found = f"No run {length} is finished yet"
-        found += f"; {short} shorter run{'s are' if short > 1 else ' is'}" if short else ""
+        if len(short):
+            found += f"; {len(short)} run{'s' if len(short) > 1 else ''} of {span(short, 'epoch')} "
+            found += "are" if len(short) > 1 else "is"
     return f"{found}. So nothing here confirms or refutes its main result."
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from repro.analysis import Evidence, after_training, deciding_scales, in_bf16, scale_order
 from repro.config import Config
-from repro.report.vocabulary import data_label, span
+from repro.report.vocabulary import data_label
+from repro.text import span
 
 Key = tuple[str, str]
 

@@ -77,15 +77,6 @@ def seeds_label(seeds: Iterable[int]) -> str:
     return f"seed{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
-def span(numbers: Iterable[float], noun: str = "") -> str:
-    """``9`` or ``6 to 9`` whole numbers, with their noun."""
-    known = sorted({int(number) for number in numbers})
-    if not known:
-        return ""
-    text = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
-    return f"{text} {noun if known[-1] == 1 else noun + 's'}" if noun else text
-
-
 def twin(experiment: str) -> str:
     """The experiment that repeats another one with a validation split, where there is such a one."""
     return f"validated_{experiment}"

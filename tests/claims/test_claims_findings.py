@@ -75,7 +75,7 @@ def test_the_warning_stays_until_the_main_result_has_runs(factory, evidence):
     length = "of the paper's length (150 epochs; 100 in the ablation)"
     assert f"No run {length} is finished yet. So" in length_warning(evidence())
     factory.write("mobile_cifar10", "paper", 0)
-    assert "is finished yet; 1 shorter run is. So nothing" in length_warning(evidence())
+    assert "is finished yet; 1 run of 6 epochs is. So nothing" in length_warning(evidence())
     factory.write("ablation_full", "paper", 0)
     assert f"1 run {length} is finished, but not both" in length_warning(evidence())
     factory.write("main_cifar10", "paper_bf16", 0)

@@ -14,7 +14,8 @@ from repro.report.figures.plot import Drawing, Plot, canvas
 from repro.report.figures.style import SOFT, THEIRS_COLOR
 from repro.report.tables.accuracy import PAIRS
 from repro.report.view import View
-from repro.report.vocabulary import BEST, LAST, span
+from repro.report.vocabulary import BEST, LAST
+from repro.text import span
 
 
 def _accuracies(view: View) -> Rows:
@@ -32,7 +33,7 @@ def _accuracies(view: View) -> Rows:
     shorter = {"FP32 VGG Baseline": "Unquantised, CIFAR-10", "DoReFa-Net (4-bit)": "DoReFa (4-bit)"}
     named = [(shorter.get(row["label"], row["label"]), row) for row in table2]
     named = [pair for pair in named if pair[1]["experiments"] != [datasets["cifar10"]["experiment"]]]
-    named += [(row["label"].replace(" (no QAware mods)", ""), row) for row in table7[1:]]
+    named += [(row["label"].replace(" (no QAware mods)", ""), row) for row in table7]
     for label, row in named:
         readings = _readings(view, row, mark)
         several = f" ({len(readings)} {'methods' if row in table2 else 'readings'})" if len(readings) > 1 else ""
@@ -80,7 +81,7 @@ def _draw(view: View) -> Drawing:
     dots.draw_dots(bottom, gaps)
     top.set_xlabel("test accuracy, best epoch (%)")
     bottom.axvline(0, color=SOFT, linewidth=0.8)
-    bottom.set_xlabel("points (paper and round: best epoch)")
+    bottom.set_xlabel("points (squares: last epoch)")
     bottom.margins(x=0.15)
     data = pd.DataFrame(dots.cell_lines(view, accuracies, panel="accuracy") + dots.cell_lines(view, gaps, panel="gap"))
     return Drawing(figure, data.assign(series=data["series"].str.rstrip("\u200b")))
@@ -96,7 +97,7 @@ STATEMENTS = Plot(
     "statements",
     "The paper's statements, its log, and what was measured",
     "Hollow: ours from shortened runs, which decide nothing, and what is not ours. Several marks in a row: several "
-    "methods or readings. Pale bars, mostly under the marks: one standard error; thin bars: 95 % over seeds.",
+    "methods or readings. Pale blue bars, mostly under the marks: one standard error; thin ones: 95 % over seeds.",
     "Dot plot: one line for each main statement of the paper with the printed value, the log's and the measured one.",
     _draw,
     _experiments,

@@ -44,7 +44,8 @@ class Ledger:
         if verdict != REPRODUCED:
             return ""
         known = count(self.judged)
-        return f"{known.by_arithmetic} by arithmetic on printed numbers, {known.by_training} by training"
+        trained = f"{known.by_training} by training as long as the paper's"
+        return f"{known.by_arithmetic} by arithmetic on printed numbers, {trained}"
 
     @cached_property
     def sections(self) -> Mapping[str, Mapping[str, int]]:

@@ -12,7 +12,8 @@ from repro.report.tables.accuracy import MAIN, PAIRS, PARITY, test_of
 from repro.report.tables.records import coverage, set_aside
 from repro.report.text import cell_text, number
 from repro.report.view import Records, View, is_digits
-from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label, span
+from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label
+from repro.text import span
 
 PRIMARY = (BEST, LAST)  # rules of selection that the answer states, never one alone
 LISTED = 4  # losses of the ablation on the first screen
@@ -177,7 +178,8 @@ def _measured(records: Records) -> str:
         return "Nothing yet: neither the 4-bit run nor its FP32 partner has a record."
     texts = "; ".join(f"{data}: {', '.join(cells)} %" for data, cells in by_data.items())
     shortened = "" if view.decides else ", which decides nothing"
-    return f"At scale {view.about(grid.experiments)}{shortened}. Test accuracy at the best / last epoch, {texts}."
+    rules = "Test accuracy at the best epoch (chosen on the test set) / the last epoch"
+    return f"At scale {view.about(grid.experiments)}{shortened}. {rules}, {texts}."
 
 
 def _parity(records: Records) -> Iterator[str]:
@@ -226,8 +228,10 @@ def _progress(records: Records) -> Iterator[Progress]:
 
 
 def _missing(progress: list[Progress]) -> str:
-    waiting = [each for each in progress if each.decides]
-    texts = (f"{each.done} of {counted(each.planned, 'run')} at scale {each.scale}" for each in waiting)
-    rest = f"Of the runs that decide: {', '.join(texts)}." if waiting else "No configured scale decides."
-    others = [each for each in progress if not each.decides and each.done < each.planned]
-    return " ".join([rest, *(f"At scale {each.scale}: {each.done} of {each.planned}." for each in others)])
+    texts = []
+    for decides, kind in ((True, "decide"), (False, "do not decide")):
+        some = [each for each in progress if each.decides == decides and (decides or each.done < each.planned)]
+        finished = (f"{each.done} of {counted(each.planned, 'run')} at scale {each.scale}" for each in some)
+        texts += [f"{' and '.join(finished)}, which {kind}"] if some else []
+    nothing = "" if any(each.decides for each in progress) else " No configured scale decides."
+    return f"Finished so far: {'; '.join(texts)}.{nothing}" if texts else nothing.strip()

@@ -138,7 +138,8 @@ def _phone_column(name: str, source: str) -> Column:
         if runs.empty:
             return about
         images = float(runs["test_images"].min()) if name == "test_accuracy" else None
-        frames = (view.frame(table, row.experiment or ""), getattr(view.evidence, f"repeat_{table}"))
+        repeats = {"epochs": view.evidence.repeat_epochs, "layers": view.evidence.repeat_layers}
+        frames = (view.frame(table, row.experiment or ""), repeats[table])
         lines = pd.concat([frame for frame in frames if len(frame)])
         own = lines["path"].isin(runs["path"]) & (lines["experiment"] == row.experiment) & (lines["epoch"] == epoch)
         return about.at(estimate(lines[own].groupby("seed")[column].mean().reindex(runs.index), images))
