@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ class Estimate:
         value: Mean over seeds; the value itself with one seed.
         low: Lower end of the 95 % t-interval over seeds; NaN with fewer than two.
         high: Upper end.
-        standard_error: Binomial standard error of the test set, given with one seed only; NaN otherwise.
+        standard_error: Binomial standard error of the test set, given with one seed only; NaN otherwise. Of a
+            difference, that of two test sets drawn apart: images that both runs share make it too large, not too small.
         n: Seeds.
     """
 
@@ -59,17 +60,23 @@ def paired_values(values: pd.Series, reference: pd.Series) -> pd.Series:
     return differences
 
 
-def paired_difference(values: pd.Series, reference: pd.Series) -> Estimate:
+def paired_difference(values: pd.Series, reference: pd.Series, trials: float | None = None) -> Estimate:
     """``values - reference`` over the seeds that both have.
 
     Args:
         values: One figure a seed, indexed by seed.
         reference: The same of the run to compare with.
+        trials: Test images behind each value, where the values are accuracies as fractions.
 
     Returns:
         Mean difference and, with two common seeds or more, its paired t-interval; n = 0 without a common seed.
     """
-    return estimate(paired_values(values, reference))
+    found = estimate(paired_values(values, reference))
+    if found.n != 1:
+        return found
+    seeds = values.index.intersection(reference.index)
+    errors = [estimate(side.loc[seeds], trials).standard_error for side in (values, reference)]
+    return replace(found, standard_error=math.hypot(*errors))
 
 
 def paired_p_value(values: pd.Series, reference: pd.Series) -> float:

@@ -28,7 +28,7 @@ class Cell:
         value: The figure in that unit; NaN for a range or for words.
         low: Lower end of the 95 % interval over seeds, or of a range.
         high: Upper end.
-        standard_error: Binomial standard error of the test set, with one seed.
+        standard_error: Binomial standard error of the test set, with one seed; of a difference, as if of two sets.
         n: Seeds; 0 where they do not apply.
         digits: Decimals shown.
         text: Words in place of a figure.
@@ -158,7 +158,10 @@ def our_difference(view: View, experiment: str | None, reference: str | None, me
         about = replace(about, measure=f"{about.measure} at epoch {taken.max():.0f}")
     common = runs if runs.index.equals(others.index) else runs.loc[runs.index.intersection(others.index)]
     first, second = (others, own) if unit == "gap" else (own, others)
-    return about.of(common).at(paired_difference(first, second)) if len(common) else about.of(common)
+    if common.empty:
+        return about.of(common)
+    trials = float(common["test_images"].min()) if measure.endswith("test_accuracy") else None
+    return about.of(common).at(paired_difference(first, second, trials))
 
 
 def words(text: str, source: str = PAPER, place: str = "") -> Cell:

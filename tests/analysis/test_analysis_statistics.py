@@ -38,6 +38,14 @@ def test_differences_are_paired_over_common_seeds():
     assert paired_difference(pd.Series({0: 0.9}), pd.Series({1: 0.8})).n == 0
 
 
+def test_a_single_difference_has_the_error_of_two_test_sets():
+    one, two = pd.Series({3: 0.9, 4: 0.5}), pd.Series({3: 0.8})
+    error = ((0.9 * 0.1 + 0.8 * 0.2) / 400) ** 0.5
+    assert paired_difference(one, two, trials=400).standard_error == pytest.approx(error)
+    assert math.isnan(paired_difference(one, two).standard_error)
+    assert math.isnan(paired_difference(one, one, trials=400).standard_error)  # two seeds have an interval
+
+
 @pytest.mark.parametrize(
     ("first", "last", "epochs", "expected"),
     [(1, 10, 150, (1, 10)), (88, 114, 150, (88, 114)), (1, 10, 9, (1, 1)), (25, 50, 9, (2, 3)), (88, 114, 9, (6, 7)),

@@ -78,17 +78,31 @@ def draw_dots(ax: Axes, rows: Rows, *, wrap: int = 31, shift: float = 0.13) -> N
         for mark, cell in series.items():
             step = shift * (2 * ours.index(mark) - len(ours) + 1) if mark in ours and len(ours) > 1 else 0.0
             draw_cell(ax, place + step, mark, cell)
-    ax.set_yticks(range(len(rows)), [plain(textwrap.fill(label, wrap)) for label, _ in rows])
+    ax.set_yticks(range(len(rows)), [plain(_folded(label, wrap)) for label, _ in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     middle = sum(ax.get_xlim()) / 2
     for place, (_, series) in enumerate(rows):
         if all(cell.status == NOT_RUN for mark, cell in series.items() if mark.color == OURS_COLOR):
-            left = any(cell.key > middle for cell in series.values())  # beside the paper's mark, not over it
-            ax.text(0.012 if left else 0.988, place, "not run", transform=ax.get_yaxis_transform(), va="center",
-                    ha="left" if left else "right", style="italic", color=SOFT, size=6.8,
-                    bbox=BEHIND)  # fmt: skip
+            _not_run(ax, place, [x for cell in series.values() for x in (cell.value, cell.low, cell.high)], middle)
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     return None
+
+
+def _folded(label: str, wrap: int) -> str:
+    """In lines; a value stays beside what it is of."""
+    return textwrap.fill(label.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), wrap)
+
+
+def _not_run(ax: Axes, place: float, others: Sequence[float], middle: float) -> None:
+    """The words beside what stands in the row, on the side with more room; at the left edge of an empty row."""
+    known = [x for x in others if not math.isnan(x)]
+    left = bool(known) and min(known) > middle
+    where = (min(known) if left else max(known)) if known else 0.012
+    ax.annotate(
+        "not run", (where, place), (0 if not known else -9 if left else 9, 0), textcoords="offset points", va="center",
+        xycoords="data" if known else ax.get_yaxis_transform(), ha="right" if left else "left", style="italic",
+        color=SOFT, size=6.8, bbox=BEHIND,
+    )  # fmt: skip
 
 
 def draw_cell(ax: Axes, place: float, mark: Mark, cell: Cell, *, upright: bool = False) -> None:

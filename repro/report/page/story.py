@@ -10,6 +10,7 @@ from repro.report.page.ledger import Ledger
 from repro.report.tables.ablation import TABLE7
 from repro.report.tables.accuracy import MAIN, PAIRS, PARITY, test_of
 from repro.report.tables.records import coverage, set_aside
+from repro.report.tables.table import Row
 from repro.report.text import cell_text, number
 from repro.report.view import Records, View, is_digits
 from repro.report.vocabulary import BEST, LAST, RULES, counted, data_label, seeds_label
@@ -91,8 +92,13 @@ def _warnings(records: Records) -> Iterator[str]:
 
 def _tests(view: View) -> dict[tuple[str, str], Equivalence]:
     """The equivalence tests that have a common seed, by data set and rule."""
-    found = {(str(row.label.partition(",")[0]), str(row.data)): test_of(view, row) for row in PARITY.rows(view)}
+    found = {_pair(row): test_of(view, row) for row in PARITY.rows(view)}
     return {key: test for key, test in found.items() if test.difference.n}
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    """Data set and rule of a parity row."""
+    return row.label.partition(",")[0], str(row.data)
 
 
 def _best_view(records: Records) -> View:
@@ -190,9 +196,11 @@ def _parity(records: Records) -> Iterator[str]:
         return
     if not view.decides:
         yield f"Undecided: scale {view.scale} is shorter than the paper's runs."
+    grid = PARITY.grid(view)
+    cells = {_pair(row): cell for row, cell in zip(grid.rows, grid.column("difference"), strict=True)}
     for rule in PRIMARY:
-        found = [f"{data} {_verdict(test).lower() if view.decides else ''} {_signed(test)}".replace("  ", " ")
-                 for (data, each), test in tests.items() if each == rule]  # fmt: skip
+        found = [f"{data} {_verdict(test).lower() if view.decides else ''} {cell_text(cells[data, each])}"
+                 .replace("  ", " ") for (data, each), test in tests.items() if each == rule]  # fmt: skip
         if found:
             yield f"4-bit minus {_plain(view)} at the {RULES[rule]}: {', '.join(found)} points."
     most = max(test.difference.n for test in tests.values())
