@@ -196,6 +196,7 @@ def test_a_run_that_was_stopped_in_the_future(tmp_path: Path, digest: str, monke
     the_record_is_right(tmp_path, digest)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FAKETIME is None, reason="sets the clock of a process back by libfaketime (Debian: libfaketime)")
 def test_a_clock_that_is_set_back_while_it_trains(tmp_path: Path) -> None:
     """Two days back after the first epoch; what is measured goes by a clock that nobody sets."""

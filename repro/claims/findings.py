@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from repro.analysis import Evidence, after_training, deciding_scales, in_bf16
 from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.combine import shown
@@ -24,6 +22,7 @@ from repro.claims.rules import (
     VERDICTS,
     WITHIN_NOISE,
 )
+from repro.config.read import read_own_yaml
 from repro.paper import paper_length, read_table
 from repro.text import span
 
@@ -87,7 +86,7 @@ def count(judged: Sequence[Judged]) -> Counts:
 def headlines(judged: Sequence[Judged]) -> list[Headline]:
     """The findings of the first page, in the order of ``headlines.yaml``."""
     known = {one.claim.id: one for one in judged}
-    raw: list[dict[str, Any]] = yaml.safe_load((FOLDER / HEADLINES).read_text(encoding="utf-8"))
+    raw: list[dict[str, Any]] = read_own_yaml(FOLDER / HEADLINES)
     found = []
     for entry in raw:
         first, *others = (known[name] for name in entry["claims"])

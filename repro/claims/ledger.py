@@ -6,14 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from repro.claims.arithmetic import ARITHMETIC, argument_names
 from repro.claims.claim import KINDS, Call, Claim
 from repro.claims.combine import COMBINE
 from repro.claims.queries import QUERIES
 from repro.claims.rules import RULES
 from repro.config.options import Option, Problems, Section, check
+from repro.config.read import read_own_yaml
 from repro.errors import ReproError
 from repro.paper import Printed, parse_printed, read_logs
 from repro.units import UNITS
@@ -45,8 +44,8 @@ def load_claims() -> tuple[Claim, ...]:
     Raises:
         ClaimsError: With every problem at once.
     """
-    tolerances = yaml.safe_load((FOLDER / TOLERANCES).read_text(encoding="utf-8"))
-    contents = {name: yaml.safe_load((FOLDER / name).read_text(encoding="utf-8")) for name in FILES}
+    tolerances = read_own_yaml(FOLDER / TOLERANCES)
+    contents = {name: read_own_yaml(FOLDER / name) for name in FILES}
     return parse_claims(contents, tolerances)
 
 

@@ -31,6 +31,14 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"not valid YAML: {printable(error)}") from None
 
 
+def read_own_yaml(path: Path) -> Any:
+    """The content of a YAML file of the package, which the tests hold right.
+
+    By libyaml where it is there: ten times as fast as the parser with the messages that :func:`read_yaml` is for.
+    """
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def _read_text(path: Path) -> str:
     """The file's text; a pipe, which may never end, is refused, and what nobody has written by hand."""
     found = path.stat()

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
+from repro.config.read import read_own_yaml
 from repro.paper.values import FOLDER
 
 
@@ -36,7 +35,7 @@ class Anchor:
 @cache
 def read_anchors() -> tuple[Anchor, ...]:
     """All of them, in the order of the file."""
-    content = yaml.safe_load((FOLDER / "published.yaml").read_text(encoding="utf-8"))
+    content = read_own_yaml(FOLDER / "published.yaml")
     tolerance = content["tolerance"] / 100
     return tuple(
         Anchor(**{**entry, "accuracy": entry["accuracy"] / 100, "tolerance": tolerance}) for entry in content["anchors"]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from repro.config.read import read_own_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def parse_printed(text: str) -> Printed:
 
 @cache
 def _read() -> Mapping[str, Any]:
-    content: Mapping[str, Any] = yaml.safe_load((FOLDER / "values.yaml").read_text(encoding="utf-8"))
+    content: Mapping[str, Any] = read_own_yaml(FOLDER / "values.yaml")
     return content
 
 

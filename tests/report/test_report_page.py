@@ -81,7 +81,10 @@ def test_the_page_is_self_contained_and_well_formed(factory, tmp_path, filled):
     tables = {name for name in all_tables(factory.config) if filled or name != "digits"}
     for name in (*tables, *(listing.name for listing in LISTINGS), "claims"):
         assert all((path.parent / "tables" / f"{name}.{kind}").stat().st_size for kind in ("csv", "tex"))
-    for name in all_plots(factory.config):
+    drawn = {each.stem for each in (path.parent / "figures").iterdir()}
+    assert {"statements", "figure1", "figure3"} <= drawn <= set(all_plots(factory.config))
+    assert ("ablation" in drawn, "figure_quantizers" in drawn) == (True, False)
+    for name in drawn:
         assert all((path.parent / "figures" / f"{name}.{kind}").stat().st_size for kind in ("svg", "png", "csv"))
     for name in (*tables, *(claim for claim in page.ids if claim.startswith("claim-"))):
         assert name in page.ids  # each has a link of its own

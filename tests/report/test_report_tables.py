@@ -6,6 +6,7 @@ import io
 import json
 import math
 import statistics
+from functools import cache
 
 import pytest
 import yaml
@@ -69,7 +70,7 @@ def test_a_diverged_run_is_shown_with_its_accuracy(factory):
     row = shown(factory, "table7")["w/o per-layer scaling: fixed c = 3.0"]
     assert row[BEST].startswith("11.00 (")
     assert row[BEST].endswith("diverged†")
-    assert row[f"points {BEST}"] == "−79.00 diverged†"
+    assert row[f"points {BEST}"] == "−79.00 (2.29) diverged†"
     factory.write("ablation_scale_fixed_3", seed=1, best=0.5)
     row = shown(factory, "table7")["w/o per-layer scaling: fixed c = 3.0"]
     assert row[BEST].endswith("1 of 2 diverged")
@@ -136,7 +137,7 @@ def test_a_new_block_in_the_ablation_group_shows_in_table_and_figure(factory, tm
     factory = with_new_ablation(factory, tmp_path)
     factory.write("ablation_full", best=0.9)
     factory.write("ablation_new", best=0.95)
-    assert shown(factory, "table7")["A new idea at $5"][f"points {BEST}"] == "+5.00†"
+    assert shown(factory, "table7")["A new idea at $5"][f"points {BEST}"] == "+5.00 (1.96)†"
     drawn = drawing(factory, "ablation").data
     ours = drawn[(drawn["row"] == "A new idea at $5") & drawn["series"].str.contains("best")]
     assert ours["value"].tolist() == pytest.approx([5])
@@ -198,16 +199,20 @@ def _recompute(factory, tmp_path, name):
     return checked
 
 
+@cache
+def _files(folder):
+    tables = [list(csv.DictReader((folder / name).open())) for name in ("epochs.csv", "layers.csv")]
+    return json.loads((folder / "record.json").read_text()), *tables
+
+
 def _figure(factory, path, measure, cell):
-    folder = factory.results / path
-    record = json.loads((folder / "record.json").read_text())
+    record, epochs, layers = _files(factory.results / path)
     if measure in record["summary"]:
         return record["summary"][measure]
     if measure in record["size"]:
         return record["size"][measure]
     size, best = record["size"], record["summary"]["best_test_epoch"]
-    epochs = list(csv.DictReader((folder / "epochs.csv").open()))
-    layers = [row for row in csv.DictReader((folder / "layers.csv").open()) if row["levels"]]
+    layers = [row for row in layers if row["levels"]]
     if measure.endswith("compression"):
         return size["fp32_bytes"] / size[measure.replace("compression", "bytes")]
     if measure == "best_epoch_train_accuracy":

@@ -49,7 +49,7 @@ def test_parity_with_one_seed_has_no_p_value_but_binomial_errors(factory):
     factory.write("fp32_cifar10", best=0.91)
     row = shown(factory, "parity")["CIFAR-10, last epoch"]
     assert row["parity"] == "one seed"
-    assert row["difference"] == "−1.00†"
+    assert row["difference"] == "−1.00 (2.29)†"
     assert row["experiment"].endswith(")†")
     assert row["power"] == "–"
 

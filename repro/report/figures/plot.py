@@ -50,6 +50,10 @@ class Plot:
         """The scales that it has, the strongest first."""
         return records.views(self.experiments(View(records, records.config.scale)))
 
+    def measured(self, view: View) -> bool:
+        """Whether a scale has anything to draw."""
+        return self.alone or any(len(view.runs(name)) for name in self.experiments(view))
+
     def drawing(self, view: View) -> Drawing:
         """The figure at one scale, with its question and what it shows above."""
         with figure_style():

@@ -130,9 +130,9 @@ def make_report(evidence: Evidence) -> Report:
     figures = {
         plot.name: Shown(
             plot,
-            [View(records, each.scale) for each in drawings[plot.name]],
-            pictures=[each.picture for each in drawings[plot.name]],
-            measured=any(each.measured for each in drawings[plot.name]),
+            [View(records, each.scale) for each in drawings.get(plot.name, [])],
+            pictures=[each.picture for each in drawings.get(plot.name, [])],
+            measured=plot.name in drawings,
         )
         for plot in plots
     }
@@ -169,7 +169,6 @@ class Drawn:
     """A figure at one scale for the page and as files; the PNG of the strongest alone."""
 
     scale: str
-    measured: bool
     picture: str
     svg: bytes
     png: bytes
@@ -181,8 +180,9 @@ _jobs: list[tuple[Plot, View, int]] = []
 
 @contextmanager
 def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], dict[str, list[Drawn]]]]:
-    """Draw every figure at every scale that it has on processes that inherit the records; call to wait for them."""
-    _jobs[:] = [(plot, view, place) for plot in plots for place, view in enumerate(plot.views(records))]
+    """Draw what was measured, at every scale that it has, on processes that inherit the records; call to wait."""
+    _jobs[:] = [(plot, view, place) for plot in plots for place, view in enumerate(plot.views(records))
+                if plot is STATEMENTS or plot.measured(view)]  # fmt: skip
     _ = records.frames, records.evidence.select("", "")  # indexed before the processes part
     gc.freeze()  # nor need they look through all records for garbage
     fork = multiprocessing.get_context("fork")
@@ -202,9 +202,8 @@ def drawing(records: Records, plots: Sequence[Plot]) -> Iterator[Callable[[], di
 def _draw(job: int) -> Drawn:
     plot, view, place = _jobs[job]
     drawing = plot.drawing(view)
-    measured = plot.alone or any(len(view.runs(name)) for name in plot.experiments(view))
     svg, png = to_bytes(drawing.figure, "svg"), b"" if place else to_bytes(drawing.figure, "png")
-    return Drawn(view.scale, measured, inline_svg(svg, f"{plot.name}-{place}"), svg, png, drawing.data)
+    return Drawn(view.scale, inline_svg(svg, f"{plot.name}-{place}"), svg, png, drawing.data)
 
 
 def _write_files(report: Report, output: Path) -> None:
@@ -223,6 +222,10 @@ def _write_files(report: Report, output: Path) -> None:
     write("claims", claims, claims.replace("", text.EMPTY), "The ledger of claims.")
     for one in report.lists:
         write(one.about.name, one.frame, one.shown, f"{one.about.title}. {one.about.caption}")
+    plots = {plot.name for _, blocks in report.parts for view in blocks for plot in view.block.plots}
+    for path in (output / "figures").glob("*.*"):
+        if path.stem in plots - set(report.drawings):
+            path.unlink()  # of records that are gone
     for name, drawn in report.drawings.items():
         atomic_write(output / "figures" / f"{name}.svg", drawn[0].svg)
         atomic_write(output / "figures" / f"{name}.png", drawn[0].png)
