@@ -179,6 +179,7 @@ def the_record_is_right(folder: Path, digest: str) -> None:
     assert all(run.info.end_time >= run.info.start_time for run in runs)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_in_the_future(tmp_path: Path, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on disk is of 2099; the clock was set right, and the same command goes on."""
     run = Plan(load_config(PROJECT / "config.yaml"), "smoke").run("main_cifar10", 0)

@@ -38,7 +38,7 @@ from repro.train.trainer import Trainer
 from tests.hostile.damage import damaged
 
 SOME = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

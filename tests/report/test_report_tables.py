@@ -171,7 +171,7 @@ def test_the_digits_have_a_table_of_their_own_beside_cifar(factory, tmp_path):
 
 
 def test_every_number_in_the_csv_tables_is_recomputed_from_the_records(factory, tmp_path):
-    factory.write_all("short", seeds=(0, 1))
+    factory.write_all("short", seeds=(0, 1), by_default=True)
     factory.write("main_cifar10", "paper_bf16")
     build_report(factory.config, factory.results, tmp_path / "report")
     checked = sum(_recompute(factory, tmp_path, name) for name in COMPARISONS)
