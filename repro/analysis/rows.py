@@ -36,7 +36,7 @@ from repro.text import harmless, printable
 NUMBERS = (
     "classes", "train_images", "validation_images", "test_images", "epochs", "epochs_run",
     "best_test_accuracy", "best_test_epoch", "best_epoch_train_accuracy", "best_epoch_levels_min",
-    "final_test_accuracy", "final_train_accuracy", "validated_test_accuracy", "validated_epoch",
+    "final_test_accuracy", "final_train_accuracy", "validated_test_accuracy", "validated_epoch", "source_test_accuracy",
     "parameters", "quantized_weights", "fp32_bytes", "paper_bytes", "packed_bytes",
     "paper_compression", "packed_compression", "wall_seconds", "shared_seconds", "train_images_per_second",
     "forward_flops_per_image", "step_flops_per_image", "torch_threads", "width", "bit_width",
@@ -44,7 +44,7 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
-         "quantizer")  # fmt: skip
+         "quantizer", "source_run")  # fmt: skip
 # The same of ``export.json`` and ``sharpness.json``, where there are such.
 EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads", "sharpness")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
@@ -148,6 +148,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "recipe": _recipe(record.spec),
         "trajectory": _trajectory(record.spec),
         "quantizer": _quantizer(record.spec),
+        "source_run": summary.get("source_run", ""),
     }
     numbers = {
         **{name: record.data[name] for name in ("classes", "train_images", "validation_images", "test_images")},
@@ -167,6 +168,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "weight_bits": round(8 * size["paper_bytes"] / summary["parameters"]),
         "packed_bits": 8 * size["packed_bytes"] / summary["parameters"],
         "oscillating_share": summary.get("oscillating_share"),
+        "source_test_accuracy": summary.get("source_test_accuracy"),
         **_final_levels(layers),
     }
     return {**texts, **{name: _number(numbers[name]) for name in NUMBERS}}

@@ -116,8 +116,8 @@ def _sides(claim: Claim, runs: Runs, scale: str, reading: Arms) -> list[dict[int
     """
     sides = [runs.views(scale, experiment, claim.device) for experiment, _ in reading.arms]
     common = sorted(set.intersection(*(set(side) for side in sides)))
-    ends = {seed: min(side[seed].weights_epoch for side in sides) for seed in common}
-    return [{seed: side[seed].until(ends[seed]) for seed in common} for side in sides]
+    taken = {seed: min((side[seed] for side in sides), key=lambda view: view.weights_epoch) for seed in common}
+    return [{seed: side[seed].as_taken(taken[seed]) for seed in common} for side in sides]
 
 
 def _values(claim: Claim, reading: Arms, sides: Sequence[dict[int, RunView]]) -> pd.Series:

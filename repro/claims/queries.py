@@ -46,6 +46,14 @@ class RunView:
         """The run as it was after an epoch."""
         return self if epoch == math.inf else replace(self, epochs=self.epochs[self.epochs["epoch"] <= epoch])
 
+    def as_taken(self, taken: "RunView") -> "RunView":
+        """The run as another one took its weights; where they were trained again, the accuracy that those had."""
+        then, accuracy = self.until(taken.weights_epoch), taken.fact("source_test_accuracy")
+        if self.facts.get("run") != taken.facts.get("source_run") or math.isnan(accuracy):
+            return then
+        accuracies = [*then.epochs["test_accuracy"][:-1], accuracy]
+        return replace(then, epochs=then.epochs.assign(test_accuracy=accuracies))
+
     def column(self, name: str, first: int = 1, last: int | None = None) -> pd.Series:
         """Known figures of the paper's epochs ``first`` to ``last``."""
         if name not in self.epochs:

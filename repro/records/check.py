@@ -106,7 +106,7 @@ FIELDS: Mapping[str, Mapping[str, Test]] = {
         "final_test_loss": optional(number()), "final_test_accuracy": SHARE,
         "best_test_accuracy": SHARE, "best_test_epoch": SIZE,
         "validated_test_accuracy": optional(SHARE), "validated_epoch": optional(SIZE),
-        "zero_rate_epoch": optional(SIZE), "source_run": text,
+        "zero_rate_epoch": optional(SIZE), "source_run": text, "source_test_accuracy": SHARE,
     },
     "data": {
         "name": name, "fingerprint": text, "classes": SIZE, "image_shape": many(SIZE), "train_images": SIZE,

@@ -32,6 +32,7 @@ class Summary(TypedDict):
     validated_test_accuracy: Share | None
     validated_epoch: Positive | None
     source_run: NotRequired[Key]
+    source_test_accuracy: NotRequired[Share]
     zero_rate_epoch: NotRequired[Positive | None]
 
 

@@ -156,6 +156,8 @@ def our_difference(view: View, experiment: str | None, reference: str | None, me
     if quantized_after and len(runs) and taken.max() < base["epochs"].max():
         others = view.accuracies_at(reference, taken)
         about = replace(about, measure=f"{about.measure} at epoch {taken.max():.0f}")
+    again = runs["source_test_accuracy"].where(runs["source_run"] == base["run"].reindex(runs.index)).dropna()
+    others = again.combine_first(others)  # of the very weights that PTQ took
     common = runs if runs.index.equals(others.index) else runs.loc[runs.index.intersection(others.index)]
     first, second = (others, own) if unit == "gap" else (own, others)
     if common.empty:

@@ -136,7 +136,10 @@ class View:
         runs = self.runs(experiment)
         if runs.empty or not self.after_training(experiment):
             return ""
-        return f"PTQ of the weights after {span(runs['best_test_epoch'], 'epoch')}: one accuracy, no epoch is chosen"
+        own = "/".join(f"{100 * accuracy:.2f}" for accuracy in runs["source_test_accuracy"].dropna())
+        themselves = f" (test accuracy {own} % themselves)" if own else ""
+        after = span(runs["best_test_epoch"], "epoch")
+        return f"PTQ of the weights after {after}{themselves}: one accuracy, no epoch is chosen"
 
     def accuracies_at(self, experiment: str, epochs: pd.Series) -> pd.Series:
         """Test accuracy of a training at the epoch that ``epochs`` names for each seed."""

@@ -73,6 +73,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
         path = source.directory(settings.results) / name
         raise ReproError(f"{path}: not the weights of this model ({error}); delete it and run again") from None
     compute = count_flops(model, data.image_shape)
+    _, before = trainer.evaluate(data.test)  # where they were trained again it is not the source's record
     start = time.perf_counter()
     name, options = split_options(run.spec["ptq"])
     del options["source"]  # which weights, not how
@@ -87,7 +88,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
         settings.group,
         trainer,
         judged=(DIVERGED, f"test_loss is {row['test_loss']} after quantisation") if lost else (COMPLETED, ""),
-        summary={**summarize([row]), "source_run": source.key},
+        summary={**summarize([row]), "source_run": source.key, "source_test_accuracy": before},
         compute=compute,
         timing={
             "started_at": started_at,

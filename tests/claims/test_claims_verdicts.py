@@ -287,6 +287,16 @@ def test_ptq_is_compared_with_the_very_weights_that_it_took(factory, judged):
     assert judged().loc["qat_over_ptq", "measured"].startswith(f"{at_100 - 60:.2f} points")
 
 
+def test_ptq_of_weights_that_were_trained_again_is_compared_with_their_accuracy(factory, judged):
+    write(factory, "fp32_cifar10", 0.93)
+    write(factory, "ptq4_cifar10", 0.90)
+    assert judged().loc["table2_ptq_gap", "measured"].startswith("2.00 points")
+    factory.take_retrained("ptq4_cifar10", "paper", 0, "fp32_cifar10", 0.935)
+    assert judged().loc["table2_ptq_gap", "measured"].startswith("3.50 points")
+    factory.take_retrained("ptq4_cifar10", "paper", 0, "main_cifar10", 0.935)  # somebody else's weights
+    assert judged().loc["table2_ptq_gap", "measured"].startswith("2.00 points")
+
+
 def test_what_choosing_on_the_test_set_adds_is_read_within_one_run(factory, judged):
     write(factory, "validated_main_cifar10", 0.93, 0.931, 0.932)  # the factory's twin loses 2 points by validation
     row = judged().loc["held_out_cifar10"]

@@ -1,5 +1,6 @@
 """Synthetic run records, written through ``repro.records`` so that the schema is exercised."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,14 @@ class RecordFactory:
                 directory = self.write(name, scale, seed, best=0.95 - below + 0.002 * seed)
                 if name in ("main_cifar10", "fp32_cifar10"):
                     self.export(directory, onnx=seed == 0)
+
+    def take_retrained(self, experiment: str, scale: str, seed: int, source: str, accuracy: float) -> None:
+        """Let a PTQ record say that the weights it took were trained again, and what accuracy those have."""
+        path = Plan(self.config, scale).run(experiment, seed).record_path(self.results)
+        raw = json.loads(path.read_text())
+        key = Plan(self.config, scale).run(source, seed).key
+        raw["summary"].update(source_run=key, source_test_accuracy=accuracy)
+        path.write_text(json.dumps(raw))
 
     @staticmethod
     def export(directory: Path, *, onnx: bool = True) -> None:

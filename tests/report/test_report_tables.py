@@ -17,7 +17,7 @@ from repro.config import load_config
 from repro.report import build_report
 from repro.report.cells import Cell
 from repro.report.text import cell_text
-from repro.report.vocabulary import BEST, VALIDATED
+from repro.report.vocabulary import BEST, LAST, VALIDATED
 from repro.units import UNITS
 
 COMPARISONS = ("main", "table2", "table3", "table4", "table7")
@@ -197,6 +197,16 @@ def _recompute(factory, tmp_path, name):
         assert int(float(cell["n"])) == len(seeds)
         checked += 1
     return checked
+
+
+def test_ptq_stands_beside_the_accuracy_of_the_weights_that_it_took(factory):
+    factory.write("fp32_cifar10", best=0.93)
+    factory.write("ptq4_cifar10", best=0.90)
+    gap = f"gap {LAST}"
+    label = next(label for label, row in shown(factory, "table2").items() if row[gap].startswith("2.00"))
+    factory.take_retrained("ptq4_cifar10", "quick", 0, "fp32_cifar10", 0.935)
+    assert shown(factory, "table2")[label][gap].startswith("3.50")
+    assert "test accuracy 93.50 % themselves" in views(factory, "table2")[0].weights_taken("ptq4_cifar10")
 
 
 @cache

@@ -58,6 +58,8 @@ def test_the_record_names_its_source_and_every_reader_takes_it(plan: Plan, resul
     run, source = quantize(plan, results)
     record = read_record(run.record_path(results))
     assert record.summary["source_run"] == source.key == f"smoke/{source.spec_hash}/seed0"
+    trained = read_record(source.record_path(results)).summary["final_test_accuracy"]
+    assert record.summary["source_test_accuracy"] == pytest.approx(trained)
     assert record.spec["ptq"] == {"name": "absmax", "bit_width": 4, "source": "last", "bias_correction": "own"}
     assert record.timing["train_images_per_second"] is None
     assert record.summary["final_train_accuracy"] is None
