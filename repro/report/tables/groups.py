@@ -50,7 +50,7 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     "rounding": (
         "Rounding and biases after training",
         "Post-training quantisation that learns where each weight rounds to, makes up for its errors or corrects the "
-        "biases, of the same weights as the other methods.",
+        "biases, of the weights of FP32 as the other methods.",
     ),
     "schedules": (
         "Does the schedule matter?",
