@@ -11,7 +11,7 @@ from repro.config import Config, Experiment
 from repro.paper import parse_printed, read_table
 from repro.report.cells import our_cell
 from repro.report.experiments import is_quantized, main_run, members, partner_of, row_titles
-from repro.report.figures.dots import PAPER_MARK, Row, cell_lines, draw_cell, draw_dots, legend_of, our_marks
+from repro.report.figures.dots import PAPER_MARK, Row, cell_lines, draw_cell, draw_dots, height_of, legend_of, our_marks
 from repro.report.figures.plot import Drawing, Plot, canvas, nothing
 from repro.report.figures.style import OURS_COLOR, PLAIN_COLOR
 from repro.report.tables.groups import find_group, group_about
@@ -19,6 +19,7 @@ from repro.report.tables.methods import SIDE_BY_SIDE, compared
 from repro.report.view import View
 from repro.report.vocabulary import BEST, LAST, data_label
 
+WRAP = 33  # characters of a line of labels
 TITLES = {
     "anchor": "Accuracy in bfloat16 and in FP32",
     "baselines": "Other quantisers, beside the paper's and none",
@@ -37,7 +38,8 @@ def group_plot(config: Config, group: str) -> Plot:
     return Plot(
         f"figure_{group}",
         TITLES.get(group, f"{group_about(group)[0]}: accuracy"),
-        "Lines are the references after the last epoch. PTQ has one accuracy, that of the weights it quantises.",
+        "Lines are the references after the last epoch. PTQ has one accuracy; weights that were trained again have one "
+        "of their own, in the row's name: compare with that.",
         "Dot plot of test accuracy, one line an experiment, with a line at FP32 and one at the paper's method.",
         partial(_draw, group=group),
         lambda view: [member.name for member in members(view.config, group)],
@@ -58,14 +60,14 @@ def _draw(view: View, group: str) -> Drawing:
     every = [row for rows in panels.values() for row in rows]
     lines = [Line2D([], [], label=label, color=color, linewidth=1.1, linestyle=style)
              for label, color, style in REFERENCES.values()]  # fmt: skip
-    heights = [(max(0.27 * len(rows), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
+    heights = [(max(height_of(rows, WRAP), 0.4), 0.44 if data == list(panels)[-1] else 0.55, 1)
                for data, rows in panels.items()]  # fmt: skip
     figure, grid = canvas(heights or [(0.4, 0.4, 1)], left=1.85, legend=legend_of(every, lines))
     data_lines = []
     if not panels:
         nothing(grid[0][0])
     for [ax], (data, rows) in zip(grid, panels.items(), strict=False):
-        draw_dots(ax, rows, wrap=33)
+        draw_dots(ax, rows, wrap=WRAP)
         ax.set_xlabel("test accuracy (%)" if len(panels) == 1 else f"test accuracy (%), {data_label(data)}")
         for member in references:
             cell = our_cell(view, member.name, LAST, "%")
@@ -149,7 +151,7 @@ def _draw_methods(view: View) -> Drawing:
         if cell.known
     ]
     rows = [(label, series) for _, _, label, series in sorted(found, key=lambda entry: (-entry[0], -entry[1]))]
-    figure, [[ax]] = canvas([(max(0.28 * len(rows), 0.4), 0.4, 1)], left=2.1, legend=legend_of(rows))
+    figure, [[ax]] = canvas([(max(height_of(rows, 36), 0.4), 0.4, 1)], left=2.1, legend=legend_of(rows))
     draw_dots(ax, rows, wrap=36)
     ax.set_xlabel("test accuracy after the last epoch (%)")
     ax.margins(x=0.06)
@@ -159,7 +161,8 @@ def _draw_methods(view: View) -> Drawing:
 METHODS = Plot(
     "accuracy_by_bits",
     "How much accuracy at how many bits?",
-    "The main run's training under every method, the most bits a parameter first. One seed where no interval stands.",
+    "The main run's training under every method, the most bits a parameter first. One seed where no interval stands. "
+    "Weights with an accuracy of their own were trained again: compare with that.",
     "Dot plot of test accuracy after the last epoch, one line a method, ordered by the bits a parameter in a file.",
     _draw_methods,
     lambda view: [experiment.name for experiment in compared(view.config)],

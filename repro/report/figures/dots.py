@@ -88,6 +88,12 @@ def draw_dots(ax: Axes, rows: Rows, *, wrap: int = 31, shift: float = 0.13) -> N
     return None
 
 
+def height_of(rows: Rows, wrap: int, line: float = 0.13) -> float:
+    """Inches that the rows need: two lines of a label each, or as many as the longest has."""
+    lines = max((_folded(label, wrap).count("\n") + 1 for label, _ in rows), default=1)
+    return line * max(2.1, lines + 0.1) * len(rows)
+
+
 def _folded(label: str, wrap: int) -> str:
     """In lines; a value stays beside what it is of."""
     return textwrap.fill(label.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), wrap)
