@@ -11,7 +11,7 @@ from repro.report.experiments import is_quantized, main_run, members, partner_of
 from repro.report.tables.columns import accuracy, difference, measured
 from repro.report.tables.table import Column, Row, Table
 from repro.report.view import View
-from repro.report.vocabulary import BEST, LAST, MEASURED, OURS
+from repro.report.vocabulary import BEST, LAST, MEASURED, OURS, RULES
 
 OPTIMIZER_GROUP = "optimizers"
 SHARED = ("model", "dataset", "optimizer", "gradient_clip", "weight_clip", "schedule", "epochs", "batch_size",
@@ -75,7 +75,7 @@ SIDE_BY_SIDE = Table(
         Column("kind", "what is quantised", MEASURED, lambda view, row: words(_kind(view, row), OURS)),
         Column("packed_bits", "bits a parameter", MEASURED,
                lambda view, row: replace(our_cell(view, row.experiment, "packed_bits", "bits"), digits=2)),
-        accuracy(BEST),
+        measured(BEST, f"{RULES[BEST]} (%)", aside=True),
         accuracy(LAST),
         difference(LAST, "gap to unquantised", "gap"),
         Column("oscillating_share", "weights that oscillate (%)", MEASURED, _oscillating),
