@@ -151,7 +151,7 @@ class View:
             return ""
         recorded = self.accuracies_at(source.iloc[0], runs["best_test_epoch"]).reindex(taken.index)
         others = taken[~((taken - recorded).abs() < 1e-6)]  # records round
-        accuracies = ", ".join(f"{100 * accuracy:.2f} %" for accuracy in others)
+        accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in others)
         return f", of weights with {accuracies}" if accuracies else ""
 
     def accuracies_at(self, experiment: str, epochs: pd.Series) -> pd.Series:
