@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -120,6 +121,17 @@ def test_the_same_records_give_the_same_bytes(factory, tmp_path):
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]
     assert len(files) > 30
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
+def test_a_figure_goes_with_the_records_that_it_shows(factory, tmp_path):
+    record = factory.write("optimizer_lion_w4")
+    page, _ = build(factory, tmp_path)
+    (page.parent / "figures" / "own.png").touch()
+    shutil.rmtree(record)
+    assert (page.parent / "figures" / "figure_optimizers.svg").exists()
+    build(factory, tmp_path)
+    assert not list((page.parent / "figures").glob("figure_optimizers.*"))
+    assert (page.parent / "figures" / "own.png").exists()
 
 
 def test_text_of_a_contributed_record_is_escaped(factory, tmp_path):

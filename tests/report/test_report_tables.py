@@ -207,10 +207,9 @@ def test_ptq_stands_beside_the_accuracy_of_the_weights_that_it_took(factory):
     factory.take_retrained("ptq4_cifar10", "quick", 0, "fp32_cifar10", 0.92)  # those of the record: its last epoch
     assert label in shown(factory, "table2")
     factory.take_retrained("ptq4_cifar10", "quick", 0, "fp32_cifar10", 0.935)
-    row = next(row for label, row in shown(factory, "table2").items() if row[gap].startswith("3.50"))
+    assert any(row[gap].startswith("3.50") for row in shown(factory, "table2").values())
     assert "of weights with 93.50\N{NO-BREAK SPACE}%" in views(factory, "table2")[0].weights_taken("ptq4_cifar10")
     assert "of weights with 93.50\N{NO-BREAK SPACE}%" in "".join(rows(grid(factory, "group_ptq")))
-    assert row
 
 
 @cache
