@@ -92,6 +92,24 @@ def test_sigterm_saves_and_the_same_command_goes_on(folder: Path) -> None:
     assert all(torch.equal(one[key], two[key]) for key in two)
 
 
+def test_sigterm_ends_a_quantisation_at_once(folder: Path) -> None:
+    """It has nothing to keep, and would go on for hours; the one after it does not begin."""
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("iterations: 1000}", "iterations: 100000000}"))
+    names = ["fp32_cifar10", "rounding_adaround_cifar10", "ptq8_cifar10"]
+    command = [sys.executable, "-m", "repro", "train", *names, "--scale", "smoke"]
+    trainer = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert trainer.stderr is not None
+    assert any("quantising by adaround" in line for line in trainer.stderr), "it ended before it began"
+    trainer.send_signal(signal.SIGTERM)
+    _, errors = trainer.communicate(timeout=60)
+    assert trainer.returncode == 128 + signal.SIGTERM
+    assert errors.splitlines()[-1] == (
+        "rounding_adaround_cifar10 seed 0: stopped by SIGTERM; nothing of it is kept, the same command begins it again"
+    )
+    assert [path.parts[-3] for path in find_records(folder / "results")] == ["fp32_cifar10"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

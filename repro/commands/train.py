@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train runs, several in turns if asked, then quantise those that are quantised after training."""
     chosen = RunsToTrain(arguments)
-    from repro.train import quantize_run, train_together
+    from repro.train import Interrupted, quantize_run, train_together
 
     chosen.stop.listen()
     trainings = [run for run in chosen.runs if run.epochs_to_train]
@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
         source = chosen.plan.source(run)
         if source is not None and not run.epochs_to_train and not chosen.stop.requested():
             try:
-                chosen.ended(run, quantize_run(run, source, chosen.settings(run)))
-            except ReproError as error:
+                with chosen.stop.at_once():
+                    record = quantize_run(run, source, chosen.settings(run))
+                chosen.ended(run, record)
+            except (ReproError, Interrupted) as error:
                 chosen.ended(run, error)
     return chosen.status

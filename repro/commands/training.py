@@ -3,6 +3,8 @@
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -104,9 +106,11 @@ class RunsToTrain:
         from repro.train import Interrupted
 
         if isinstance(result, Interrupted):
+            goes_on = "the checkpoint holds every step, the same command goes on from there"
+            again = "nothing of it is kept, the same command begins it again"
             print(
-                f"{run.experiment} seed {run.seed}: stopped by {signal.Signals(self.stop.signal).name}; the checkpoint "
-                "holds every step, the same command goes on from there",
+                f"{run.experiment} seed {run.seed}: stopped by {signal.Signals(self.stop.signal).name}; "
+                f"{goes_on if run.epochs_to_train else again}",
                 file=sys.stderr,
             )
             self.status = 128 + self.stop.signal
@@ -133,6 +137,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal = 0
+        self._waits = True
 
     def listen(self) -> None:
         """From now on; before, a signal ends the process as ever."""
@@ -143,7 +148,24 @@ class StopRequest:
         """Whether one came."""
         return self.signal != 0
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While a run has nothing to keep: the first signal ends it wherever it is.
+
+        Raises:
+            Interrupted: When the signal comes.
+        """
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._waits = True
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
+        if not self._waits:
+            from repro.train import Interrupted
+
+            raise Interrupted

@@ -22,7 +22,7 @@ class RunBusyError(ReproError):
 
 
 class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
-    """The run was asked to stop; its state, at a step's boundary, is in the checkpoint."""
+    """The run was asked to stop; a training's state, at a step's boundary, is in the checkpoint, PTQ keeps none."""
 
 
 @contextmanager

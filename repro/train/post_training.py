@@ -46,7 +46,8 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
     Args:
         run: The PTQ run.
         source: The FP32 run of the same settings, scale and seed (``Plan.source``).
-        settings: Device, threads and folders; nobody is asked to stop, and no live tracker called: it is short.
+        settings: Device, threads and folders; ``stop`` is asked only while another process has the run, since a signal
+            handler may raise ``Interrupted`` anywhere else, and no live tracker is called.
 
     Returns:
         The record; a finished run is only read. ``diverged`` where the quantised network gives no number.
@@ -55,6 +56,7 @@ def quantize_run(run: Run, source: Run, settings: Settings) -> Record:
         ReproError: If the source's weights are not there, or not those of this model.
         RunBusyError: If another process works on this run.
         StorageError: If the disk is full.
+        Interrupted: If ``settings.stop`` asked for it while this one waited.
     """
     directory = run.directory(settings.results)
     with only_writer(directory, settings):
@@ -77,6 +79,7 @@ def _quantize(run: Run, source: Run, settings: Settings, directory: Path) -> Rec
     start = time.perf_counter()
     name, options = split_options(run.spec["ptq"])
     del options["source"]  # which weights, not how
+    logger.info("%s: quantising by %s", run.experiment, name)
     quantize_model(model, name, calibration_images(data, run.seed, device), **options)
     logger.info("%s: quantised by %s in %.1f s", run.experiment, name, time.perf_counter() - start)
     figures = trainer.evaluate_splits()
