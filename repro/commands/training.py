@@ -125,7 +125,8 @@ def _describe(path: Path, record: "Record") -> str:
     summary = record.summary
     text = f"{path}: {record.status}, test accuracy {summary['final_test_accuracy']:.2%}"
     if "source_run" in summary:
-        return f"{text}, from the weights of {summary['source_run']}"
+        before = summary.get("source_test_accuracy")  # not in records made before it was measured
+        return f"{text}, from the weights of {summary['source_run']}" + ("" if before is None else f" ({before:.2%})")
     if "best_test_accuracy" not in summary or "best_test_epoch" not in summary:
         return text
     best = f"{summary['best_test_accuracy']:.2%} at the best (epoch {summary['best_test_epoch']})"

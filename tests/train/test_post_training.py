@@ -225,7 +225,8 @@ def test_weights_command(plan: Plan, tmp_path: Path, project: Path, capsys: pyte
     assert main(["weights", "fp32_cifar10", *common]) == 0
     assert source.weights_path(tmp_path).stat().st_mtime_ns == stamp
     assert main(["train", "ptq4_mse_cifar10", *common]) == 0
-    assert f"from the weights of {source.key}" in capsys.readouterr().out
+    accuracy = read_record(source.record_path(tmp_path)).summary["final_test_accuracy"]
+    assert f"from the weights of {source.key} ({accuracy:.2%})" in capsys.readouterr().out
     assert main(["weights", "ptq4_mse_cifar10", *common, "--expect-spec", "00000000"]) == 1
     capsys.readouterr()
     assert main(["status", *common[:4], "--config", str(project / "config.yaml")]) == 0
