@@ -86,6 +86,27 @@ class Evidence:
         groups = self.runs.set_index("seed").sort_index().groupby(["scale", "experiment"], sort=False)
         return {(str(keys[0]), str(keys[1])): rows for keys, rows in groups}
 
+    def accuracies_at(self, scale: str, experiment: str, epochs: pd.Series) -> pd.Series:
+        """Test accuracy of a training at the epoch that ``epochs`` names for each seed."""
+        rows = self.epochs[(self.epochs["scale"] == scale) & (self.epochs["experiment"] == experiment)]
+        found: pd.Series = rows[rows["epoch"] == rows["seed"].map(epochs)].set_index("seed")["test_accuracy"]
+        return found
+
+    def weights_accuracy(self, scale: str, experiment: str) -> str:
+        """The accuracy of the weights that PTQ took, in words, where their own record has another.
+
+        They were trained again on another platform, or evaluated there.
+        """
+        runs = self.select(scale, experiment)
+        taken = runs["source_test_accuracy"].dropna()
+        source = self.runs.loc[self.runs["run"].isin(runs["source_run"]), "experiment"]
+        if taken.empty or source.empty:
+            return ""
+        recorded = self.accuracies_at(scale, source.iloc[0], runs["best_test_epoch"]).reindex(taken.index)
+        others = taken[~((taken - recorded).abs() < 1e-6)]  # records round
+        accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in others)
+        return f", of weights with {accuracies}" if accuracies else ""
+
     def scales_with(self, experiments: Iterable[str]) -> list[str]:
         """Scales with a record of any of the experiments, in the report's order; without one, the configured scale."""
         found = set(self.runs.loc[self.runs["experiment"].isin(list(experiments)), "scale"])

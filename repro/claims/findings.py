@@ -227,6 +227,7 @@ def _table(evidence: Evidence) -> list[str]:
 def _row(evidence: Evidence, scale: str, experiment: str) -> str:
     runs, title = evidence.select(scale, experiment), evidence.config.experiments[experiment].title
     name = title.replace("FP32", "unquantised (bf16)") if in_bf16(evidence.config, scale) else title
+    name += evidence.weights_accuracy(scale, experiment)
     best, last = (f"{100 * runs[column].mean():.2f}" for column in ("best_test_accuracy", "final_test_accuracy"))
     figures = ["–" if after_training(evidence.config, experiment) else best, last]
     return f"| {name} | `{scale}` | {int(runs['epochs'].max())} | {len(runs)} | {' | '.join(figures)} |"

@@ -154,7 +154,7 @@ def our_difference(view: View, experiment: str | None, reference: str | None, me
     own, others = runs[measure], base[measure]
     taken = runs["best_test_epoch"]
     if quantized_after and len(runs) and taken.max() < base["epochs"].max():
-        others = view.accuracies_at(reference, taken)
+        others = view.evidence.accuracies_at(view.scale, reference, taken)
         about = replace(about, measure=f"{about.measure} at epoch {taken.max():.0f}")
     again = runs["source_test_accuracy"].where(runs["source_run"] == base["run"].reindex(runs.index)).dropna()
     others = again.combine_first(others)  # of the very weights that PTQ took

@@ -14,7 +14,10 @@ NOTHING: Mapping[str, Any] = {"name": "none"}
 
 def row_titles(view: View, experiments: Iterable[Experiment]) -> dict[str, str]:
     """A title for each experiment by name; two blocks may share one, and a row needs its own."""
-    known = {member.name: title_of(view, member.name) + view.weights_accuracy(member.name) for member in experiments}
+    known = {
+        member.name: title_of(view, member.name) + view.evidence.weights_accuracy(view.scale, member.name)
+        for member in experiments
+    }
     titles = list(known.values())
     return {name: title if titles.count(title) == 1 else f"{title} ({name})" for name, title in known.items()}
 

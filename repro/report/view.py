@@ -137,28 +137,8 @@ class View:
         if runs.empty or not self.after_training(experiment):
             return ""
         after = span(runs["best_test_epoch"], "epoch")
-        return f"PTQ of the weights after {after}{self.weights_accuracy(experiment)}: one accuracy, no epoch is chosen"
-
-    def weights_accuracy(self, experiment: str | None) -> str:
-        """The accuracy of the weights that PTQ took, in words, where their own record has another.
-
-        They were trained again on another platform, or evaluated there.
-        """
-        runs = self.runs(experiment)
-        taken, sources = runs["source_test_accuracy"].dropna(), self.evidence.runs
-        source = sources.loc[sources["run"].isin(runs["source_run"]), "experiment"]
-        if taken.empty or source.empty:
-            return ""
-        recorded = self.accuracies_at(source.iloc[0], runs["best_test_epoch"]).reindex(taken.index)
-        others = taken[~((taken - recorded).abs() < 1e-6)]  # records round
-        accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in others)
-        return f", of weights with {accuracies}" if accuracies else ""
-
-    def accuracies_at(self, experiment: str, epochs: pd.Series) -> pd.Series:
-        """Test accuracy of a training at the epoch that ``epochs`` names for each seed."""
-        rows = self.frame("epochs", experiment)
-        found: pd.Series = rows[rows["epoch"] == rows["seed"].map(epochs)].set_index("seed")["test_accuracy"]
-        return found
+        accuracy = self.evidence.weights_accuracy(self.scale, str(experiment))
+        return f"PTQ of the weights after {after}{accuracy}: one accuracy, no epoch is chosen"
 
     def first(self, experiments: Iterable[str]) -> str | None:
         """The first of the experiments that has a record."""
