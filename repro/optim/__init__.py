@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,11 +57,21 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
             group["lr"] = own
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take a ``state_dict()``; a rate that is a tensor stays that very one, on its device: captured steps read it."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(own, torch.Tensor):
+            group["lr"] = own.fill_(float(group["lr"]))
+
+
 __all__ = [
     "FusedUpdate",
     "WeightClip",
     "adamw",
     "clip_gradients",
+    "load_optimizer",
     "scale_hidden",
     "set_learning_rate",
     "sgd",

@@ -17,7 +17,8 @@ class GaussianNoiseQuantizer(AbsmaxQuantizer):
     public reviews of its second version ("Differentiable, Stable and Efficient Floating-Point Quantization"). Not
     checked: the paper's text and code, which could not be had. Deviations: one scale a layer, the paper's
     max(abs(W)) / (2^(b-1) - 1), in place of a maximum for each square block, so that a network can be rounded to the
-    grid of its noise. Not modelled: bit widths that are learned block by block, which are the method's use at more than
+    grid of its noise; batch norm's statistics are those of the noisy weights, whose spread is some per cent above the
+    rounded ones'. Not modelled: bit widths that are learned block by block, which are the method's use at more than
     4 bits, the cast to BF16 or a small float format, and noise from bitwise operations.
     """
 

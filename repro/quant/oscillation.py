@@ -38,7 +38,8 @@ class DampenedQuantizer(AbsmaxQuantizer):
 
     Modelled: the loss, the sum over weights, checked against the official code (Qualcomm-AI-research/oscillations-qat).
     Not modelled: its strength that rises along a cosine from 0 (here it is l throughout), the learned step of LSQ under
-    it, and batch norm's statistics, which the original estimates anew before an evaluation.
+    it, the trained FP32 network that all of its runs start from, and batch norm's statistics, which the original
+    estimates anew before an evaluation.
     """
 
     def __init__(self, weight: Tensor, bit_width: int, strength: float) -> None:
@@ -90,8 +91,10 @@ class FreezingQuantizer(AbsmaxQuantizer):
     gradient of the task any more. The width of a level still follows the layer's largest weight.
 
     Modelled: frequency, threshold and frozen code, checked against the official code. Not modelled: the threshold that
-    falls along a cosine, from 0.1 to 0.01 at 4 bits (here it is one throughout, from the first step), the learned step
-    of LSQ under it, and batch norm's statistics, which the original estimates anew before an evaluation.
+    falls along a cosine, from 0.1 to 0.01 at 4 bits (here it is one throughout, from the first step), the trained FP32
+    network that it starts from (from random weights a low threshold freezes many at what the first epochs' noise made
+    of them), the learned step of LSQ under it, and batch norm's statistics, which the original estimates anew before an
+    evaluation.
     """
 
     frozen: Tensor

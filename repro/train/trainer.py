@@ -11,7 +11,7 @@ from repro.config.spec import Spec, split_options
 from repro.data import ImageData, Split
 from repro.data.augment import AugmentationDraw, crop_and_flip, draw_augmentation, normalize
 from repro.models.dropout import share_generator
-from repro.optim import FusedUpdate, WeightClip, clip_gradients, set_learning_rate
+from repro.optim import FusedUpdate, WeightClip, clip_gradients, load_optimizer, set_learning_rate
 from repro.quant import quant_layers
 from repro.quant.oscillation import OscillationWatch
 from repro.train.build import build_model, build_optimizer
@@ -189,7 +189,7 @@ class Trainer:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state()``, before the first step; the generator matters only in the middle of an epoch."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.epochs_done, self.steps_done = state["epochs_done"], state["steps_done"]
         for name, value in state["sums"].items():
             self._sums[name].copy_(value)

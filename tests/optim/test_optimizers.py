@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from repro.config import Run
 from repro.config.registry import OPTIMIZERS
 from repro.data import ImageData
-from repro.optim import set_learning_rate
+from repro.optim import load_optimizer, set_learning_rate
 from repro.optim.muon import RMS, orthogonalize
 from repro.train import Trainer
 from repro.train.probe import made_up
@@ -71,10 +71,23 @@ def test_contract(name: str) -> None:
         assert now.stride() == then.stride()
     copied = copy.deepcopy(parameters)
     again = make(name, copied)
-    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    load_optimizer(again, copy.deepcopy(optimizer.state_dict()))
     run(optimizer, parameters, range(STEPS, 2 * STEPS))
     run(again, copied, range(STEPS, 2 * STEPS))
     assert all(torch.equal(a, b) for a, b in zip(parameters, copied, strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_rate_that_captured_steps_read_stays_that_tensor(name: str) -> None:
+    """On a GPU: a state from elsewhere brings its rate, not a tensor that the next epoch's rate would go to unseen."""
+    saved, optimizer = make(name, some_parameters()), make(name, some_parameters())
+    set_learning_rate(saved, 0.005)
+    rates = [torch.tensor(1.0) for _ in optimizer.param_groups]
+    for group, own in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = own
+    load_optimizer(optimizer, saved.state_dict())
+    assert all(group["lr"] is own for group, own in zip(optimizer.param_groups, rates, strict=True))
+    assert [float(own) for own in rates] == pytest.approx([group["lr"] for group in saved.param_groups])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,5 +1,6 @@
 """Evaluation, arithmetic and the batches of the trainer, each seen at work."""
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -42,6 +43,16 @@ def test_evaluation_equals_a_loop_by_hand(
     assert loss == pytest.approx(sum(losses) / len(losses), abs=1e-4)
     assert accuracy == hits / len(losses)
     assert trainer.evaluate(digits.test) == (loss, accuracy), "training mode would draw dropout anew"
+
+
+def test_a_rate_that_captured_steps_read_outlives_a_checkpoint(digits: ImageData, tiny_run: Callable[..., Run]) -> None:
+    trainer = Trainer(tiny_run().spec, 0, digits, CPU)
+    state, own = copy.deepcopy(trainer.state()), torch.tensor(1.0)
+    (group,) = trainer.optimizer.param_groups
+    before, group["lr"] = group["lr"], own
+    trainer.load_state(state)
+    assert trainer.optimizer.param_groups[0]["lr"] is own
+    assert float(own) == pytest.approx(before)
 
 
 def test_bf16_really_computes_in_bfloat16_and_keeps_fp32_weights(
