@@ -18,6 +18,12 @@ class Call:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def last_epoch(self) -> int | None:
+        """The last of the paper's epochs that a query reads; ``None`` for one of the whole run."""
+        found: int | None = self.arguments.get("epoch", self.arguments.get("last"))
+        return found
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -99,10 +99,21 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
         error=_binomial_error(claim, firsts) * factor,
         scale=scale,
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
-        runs=reading.describe(runs.evidence.config, scale),
+        runs=reading.describe(runs.evidence.config, scale) + _openings(reading, sides),
         diverged=diverged,
         after_training=reading.after_training(runs.evidence.config),
     )
+
+
+def _openings(reading: Arms, sides: Sequence[dict[int, RunView]]) -> str:
+    """Which runs are another experiment's, of the first epochs alone, in words."""
+    found: dict[str, set[int]] = {}
+    for (experiment, _), side in zip(reading.arms, sides, strict=True):
+        for seed, view in side.items():
+            if view.facts["experiment"] != experiment:
+                found.setdefault(str(view.facts["title"]), set()).add(seed)
+    named = [f"“{title}” with seed {', '.join(map(str, sorted(seeds)))}" for title, seeds in found.items()]
+    return f" (its first epochs alone: {'; '.join(named)})" if named else ""
 
 
 def _in_unit(spread: Spread | None, unit: str) -> Spread | None:
@@ -114,7 +125,7 @@ def _sides(claim: Claim, runs: Runs, scale: str, reading: Arms) -> list[dict[int
 
     PTQ takes the weights of one epoch, so what it is compared with is read at that epoch.
     """
-    sides = [runs.views(scale, experiment, claim.device) for experiment, _ in reading.arms]
+    sides = [runs.views(scale, experiment, claim.device, claim.query) for experiment, _ in reading.arms]
     common = sorted(set.intersection(*(set(side) for side in sides)))
     taken = {seed: min((side[seed] for side in sides), key=lambda view: view.weights_epoch) for seed in common}
     return [{seed: side[seed].as_taken(taken[seed]) for seed in common} for side in sides]

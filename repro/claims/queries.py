@@ -55,8 +55,8 @@ class RunView:
         return replace(then, epochs=then.epochs.assign(test_accuracy=accuracies))
 
     def column(self, name: str, first: int = 1, last: int | None = None) -> pd.Series:
-        """Known figures of the paper's epochs ``first`` to ``last``."""
-        if name not in self.epochs:
+        """Known figures of the paper's epochs ``first`` to ``last``; none where the paper's run ends before them."""
+        if name not in self.epochs or (last or 0) > self.of:
             return pd.Series(dtype=float)
         start, end = map_epochs(first, last or self.of, self.length, self.of)
         epochs = self.epochs["epoch"].to_numpy()

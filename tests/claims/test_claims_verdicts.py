@@ -174,6 +174,35 @@ def test_epochs_that_schedules_share_count_once(factory, judged):
     assert "pooled over 3 experiments, df 3" in judged().loc["cifar10_epoch_1", "measured"]
 
 
+@pytest.mark.parametrize("scale", ["paper", "paper_bf16"])
+def test_the_first_epochs_alone_answer_for_the_run_that_they_begin(factory, judged, scale):
+    """Table V's six epochs are the main run's first, bit for bit; they say nothing of the seventh or of the peak."""
+    column = {"paper": "measured", "paper_bf16": "measured_bf16"}[scale]
+    write(factory, "mobile_cifar10", 0.80, 0.81, 0.82, scale=scale)
+    frame = judged()
+    epoch_1, phone = frame.loc["cifar10_epoch_1"], frame.loc["table5_epoch1_test"]
+    assert (epoch_1["verdict"], epoch_1["decided_by"]) == (phone["verdict"], phone["decided_by"]) != (NOT_MEASURED, "")
+    assert epoch_1[column].partition(":")[0] == phone[column].partition(":")[0]
+    assert "“4-bit, CIFAR-10” (its first epochs alone: “Six epochs (table V)” with seed 0, 1, 2)" in epoch_1["reason"]
+    for other in ("cifar10_epoch_7", "cifar10_epoch_19", "table4_row1_min", "cifar10_best", "cifar100_epoch_1"):
+        assert frame.loc[other, column] == ""
+
+    write(factory, "main_cifar10", 0.90, scale=scale)  # its own run goes before, seed by seed
+    assert "“Six epochs (table V)” with seed 1, 2)" in judged().loc["cifar10_epoch_1", "reason"]
+
+
+def test_the_first_epochs_of_a_shortened_run_are_no_epochs_of_the_paper(factory, judged):
+    write(factory, "mobile_cifar10", 0.80, 0.81, scale="short")
+    assert judged().loc["cifar10_epoch_1", "reduced"] == ""
+
+
+def test_a_run_that_ends_within_a_range_of_epochs_has_no_figure_of_it(factory, judged):
+    """Neither of its own nor for a pool: six epochs do not show how epochs 1 to 10 scatter."""
+    write(factory, "mobile_cifar10", 0.80, 0.81, 0.82)
+    write(factory, "main_cifar10", 0.90)
+    assert "spread unknown" in judged().loc["table4_row1_mean", "measured"]
+
+
 def test_figures_of_a_whole_run_are_pooled_with_runs_of_its_length(factory, judged):
     """The best of six epochs at a high rate scatters otherwise than the best of 150; epoch 1 is epoch 1 in both."""
     write(factory, "main_cifar10", 0.92)

@@ -29,7 +29,7 @@ from tests.hostile.damage import damaged
 from tests.report.report_factory import RecordFactory
 
 SOME = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 PROJECT = Path(__file__).parent.parent.parent
 

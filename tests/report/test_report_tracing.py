@@ -8,15 +8,22 @@ import statistics
 
 import pytest
 from page_cells import PageTables
+from report_factory import CONFIG, RecordFactory
 
+from repro.config import load_config
 from repro.report import build_report
 
 PICKS = 60
 FACTORS = {"%": 100, "points": 100, "gap": 100, "MiB": 2**-20, "MB": 1e-6, "ms": 1e3, "ppm": 1e6}
 
 
-@pytest.fixture
-def tables(factory, tmp_path):
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory):
+    return RecordFactory(load_config(CONFIG), tmp_path_factory.mktemp("traced") / "results")
+
+
+@pytest.fixture(scope="module")
+def tables(factory):
     for experiment in NAMES:
         for seed in (0, 1):
             factory.write(experiment, "short", seed, best=0.9 - 0.01 * NAMES.index(experiment) + 0.002 * seed)
@@ -25,7 +32,7 @@ def tables(factory, tmp_path):
     factory.write("main_cifar10", "paper", 0, 0.92)
     factory.write("fp32_cifar10", "quick", 0, 0.95)
     factory.write("ablation_scale_fixed_3", "short", 0, 0.1, status="diverged")
-    return PageTables(build_report(factory.config, factory.results, tmp_path / "report").read_text())
+    return PageTables(build_report(factory.config, factory.results, factory.results.parent / "report").read_text())
 
 
 NAMES = ("fp32_cifar10", "main_cifar100", "fp32_cifar100", "ablation_full", "ablation_no_weight_clip",
