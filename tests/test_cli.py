@@ -116,7 +116,7 @@ def test_sigterm_ends_a_quantisation_at_once(folder: Path) -> None:
         (["train", "main_cifar1"], "did you mean 'main_cifar10'?"),
         (["train", "main_cifar10", "--scale", "qick"], "unknown scale 'qick'; did you mean 'quick'?"),
         (["train", "main"], "main is a group, not an experiment: name some of main_cifar10, main_cifar100"),
-        (["train", "all", "main_cifar10"], "`all` names every experiment: give it alone"),
+        (["train", "all", "main_cifar10"], "`all` names every experiment of the default job: give it alone"),
         (["train", "main_cifar10", "--scale", "short"], "cifar10 is not here"),
         (["train", "main_cifar10", "--scale", "paper_bf16", "--seed", "0", "--no-track"], "cifar10 is not here"),
         (["train", "main_cifar10", "--scale", "smoke", "--device", "tpu"], "allowed: auto, cpu, cuda"),

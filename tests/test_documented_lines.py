@@ -56,6 +56,7 @@ SLOW = {
     "snakemake --cores 4": "open report/index.html",
     "snakemake --cores 2": "done in",
     "snakemake --cores 4 ablation --config scale=short": "] ablation_no_weight_clip seed 0 ",
+    "snakemake --cores 2 main_cifar10 fp32_cifar10 --config scale=paper_bf16 'seeds=[0]'": "] fp32_cifar10 seed 0 ",
     "python -m repro report": "report/index.html",
     "python -m repro track": "MLflow: ",
     "python -m repro refresh": "docs/FINDINGS.md",

@@ -92,19 +92,35 @@ class Evidence:
         found: pd.Series = rows[rows["epoch"] == rows["seed"].map(epochs)].set_index("seed")["test_accuracy"]
         return found
 
-    def weights_accuracy(self, scale: str, experiment: str) -> str:
-        """The accuracy of the weights that PTQ took, in words, where their own record has another.
+    def weights_taken(self, scale: str, experiment: str) -> pd.DataFrame:
+        """Of PTQ, by seed, where the weights that it took have another accuracy than their own record.
 
         They were trained again on another platform, or evaluated there.
+
+        Returns:
+            ``taken``, the accuracy that those weights had, and ``recorded``; one row a seed.
         """
         runs = self.select(scale, experiment)
         taken = runs["source_test_accuracy"].dropna()
         source = self.runs.loc[self.runs["run"].isin(runs["source_run"]), "experiment"]
         if taken.empty or source.empty:
-            return ""
+            return pd.DataFrame(columns=["taken", "recorded"], dtype=float)
         recorded = self.accuracies_at(scale, source.iloc[0], runs["best_test_epoch"]).reindex(taken.index)
-        others = taken[~((taken - recorded).abs() < 1e-6)]  # records round
-        accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in others)
+        both = pd.DataFrame({"taken": taken, "recorded": recorded})
+        return both[~((taken - recorded).abs() < 1e-6)]  # records round
+
+    def trained_again(self, scale: str) -> pd.DataFrame:
+        """What ``weights_taken`` finds for any experiment of a scale, each pair of accuracies of a seed once."""
+        ptq = self.runs[(self.runs["scale"] == scale) & self.runs["source_test_accuracy"].notna()][
+            "experiment"
+        ].unique()
+        found = [self.weights_taken(scale, experiment).reset_index() for experiment in ptq]
+        return pd.concat(found).drop_duplicates() if found else pd.DataFrame(columns=["seed", "taken", "recorded"])
+
+    def weights_accuracy(self, scale: str, experiment: str) -> str:
+        """The accuracy of those weights in words; empty where it is the record's."""
+        taken = self.weights_taken(scale, experiment)["taken"]
+        accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in taken)
         return f", of weights with {accuracies}" if accuracies else ""
 
     def scales_with(self, experiments: Iterable[str]) -> list[str]:

@@ -49,12 +49,13 @@ def _differences(runs: Runs, scale: str, experiments: tuple[str, ...], query: Ca
     config, found, seen = runs.evidence.config, {}, set()
     exact = [name for name in deciding_scales(config) if not in_bf16(config, name)]
     for experiment in dict.fromkeys(experiments):
-        for seed, view in runs.views(scale, experiment).items():
-            twins = [runs.views(name, experiment).get(seed) for name in exact]
+        for seed, view in runs.views(scale, experiment, query=query).items():
+            twins = [runs.views(name, experiment, query=query).get(seed) for name in exact]
             twin = next((one for one in twins if one is not None), None)
             if twin is not None and view.facts["path"] not in seen:
                 seen.add(view.facts["path"])
                 difference = ask(query, view) - ask(query, twin)
                 if difference == difference:
-                    found[f"{experiment} seed {seed}"] = difference
+                    elsewhere = "" if view.facts["processor"] == twin.facts["processor"] else " (on another processor)"
+                    found[f"{experiment} seed {seed}{elsewhere}"] = difference
     return found

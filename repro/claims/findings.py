@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro.analysis import Evidence, after_training, deciding_scales, in_bf16
+from repro.analysis import Evidence, after_training, deciding_scales, in_bf16, scale_order
 from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.combine import shown
 from repro.claims.judge import ARITHMETIC, Judged, judge_all
@@ -15,6 +15,7 @@ from repro.claims.rules import (
     AGAINST_ARITHMETIC,
     AGAINST_ITSELF,
     AGAINST_LOG,
+    BOUNDS,
     NOT_MEASURED,
     NOT_REPRODUCED,
     NOT_TESTABLE,
@@ -93,13 +94,18 @@ def headlines(judged: Sequence[Judged]) -> list[Headline]:
         found.append(
             Headline(
                 title=entry["title"],
-                sentence=f"{first.claim.statement}: {outcome(first)}.",
+                sentence=f"{first.claim.statement}: {outcome(first)}{_note(first.claim)}.",
                 verdict=first.judgement.verdict,
                 claims=tuple(entry["claims"]),
                 others=Counter(one.judgement.verdict for one in others),
             )
         )
     return found
+
+
+def _note(claim: Claim) -> str:
+    """What a reader needs to know of a bound, which is this suite's and not the paper's."""
+    return f" ({claim.note})" if claim.note and claim.rule in BOUNDS else ""
 
 
 def outcome(judged: Judged) -> str:
@@ -112,7 +118,8 @@ def outcome(judged: Judged) -> str:
             number, cells = claim.show(findings.log.low), claim.query.arguments["cells"]
             return f"{number} of the table's {len(cells)} accuracies are those of the CPU run's log, digit for digit"
         log = claim.with_unit(claim.show(findings.log.low))
-        return f"the authors' own log has {log} where the paper has {paper_text(claim)}"
+        theirs = f"the {'claim needs' if claim.rule in BOUNDS else 'paper has'} {paper_text(claim)}"
+        return f"the authors' own log has {log} where {theirs}"
     if judgement.verdict == NOT_MEASURED:
         beside = figure_text(judged, findings.reduced) if findings.reduced else ""
         return "not measured at the paper's length yet" + (f"; {beside}" if beside else "")
@@ -185,7 +192,10 @@ def readme_findings(evidence: Evidence, judged: Sequence[Judged] | None = None) 
         lines.append(f"- **{one.title}.** {one.sentence}" + (f" Related claims: {others}." if others else ""))
     table = _table(evidence)
     if table:
-        lines += ["", "Test accuracy on real CIFAR so far, in per cent, mean over seeds (`results/`):", "", *table]
+        about = "Test accuracy on real CIFAR, in per cent, mean over seeds; a selection, the page below has every run:"
+        lines += ["", about, "", *table]
+    if trained_again := _trained_again(evidence):
+        lines += ["", trained_again]
     return "\n".join(lines) + "\n"
 
 
@@ -195,7 +205,7 @@ def _counts_paragraph(counts: Counts) -> str:
         return f"{claims} ({facts} fact{'s' if facts != 1 else ''})"
 
     return (
-        f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts, the author's own "
+        f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts, the authors' own "
         f"published log contradicts **{part(AGAINST_LOG)}**, arithmetic on the printed numbers "
         f"{part(AGAINST_ARITHMETIC)} and other words of the paper itself {part(AGAINST_ITSELF)}, before anything is "
         f"trained. {counts.by_arithmetic} hold by arithmetic on printed numbers and {counts.by_training} by training "
@@ -222,6 +232,22 @@ def _table(evidence: Evidence) -> list[str]:
             rows.append(_row(evidence, real[0], experiment))
     head = ["| run | scale | epochs | seeds | best epoch | last epoch |", "|---|---|---|---|---|---|"]
     return [*head, *rows] if rows else []
+
+
+def _trained_again(evidence: Evidence) -> str:
+    """How far one run ends from itself where it was trained again for PTQ; empty where none was."""
+    found = [
+        f"{row.taken:.2%} instead of {row.recorded:.2%} (seed {row.seed}, scale {scale})"
+        for scale in scale_order(evidence.config)
+        for row in evidence.trained_again(scale).itertuples()
+    ]
+    if not found:
+        return ""
+    return (
+        "PTQ took weights that were trained again on another machine, with the same settings and seed: they have "
+        f"{'; '.join(found)}. Rounding alone (another processor, other kernels) brings two such runs so far apart: "
+        "smaller differences between single seeds say nothing, and PTQ's rows compare with the accuracy that they name."
+    ).replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _row(evidence: Evidence, scale: str, experiment: str) -> str:

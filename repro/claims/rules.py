@@ -41,6 +41,18 @@ VERDICTS = (
     NOT_MEASURED,
 )  # fmt: skip
 
+MEANINGS: Mapping[str, str] = {
+    REPRODUCED: "the whole 90 % interval of runs at the paper's length lies inside what the claim allows, or "
+    "arithmetic on printed numbers gives the claim",
+    WITHIN_NOISE: "the interval lies partly inside: more seeds would tell",
+    NOT_REPRODUCED: "the whole interval lies outside",
+    AGAINST_LOG: "the log that the author published differs by more than the last printed digit, whatever runs say",
+    AGAINST_ARITHMETIC: "printed numbers, or the network's shape, give another value",
+    AGAINST_ITSELF: "another place of the paper says otherwise",
+    NOT_TESTABLE: "it speaks of machines, runs or numbers that are not published",
+    NOT_MEASURED: "no run at the paper's length, or one seed whose spread nothing tells; shortened runs decide nothing",
+}
+
 EPSILON = 1e-9  # of floating point: 14.85 is within 0.05 of 14.8
 
 
@@ -198,7 +210,8 @@ def allowed(claim: Claim, band: Band) -> str:
         return f"has to be at most {claim.show(band.high)}"
     if band.low == band.high:
         return f"has to be {claim.show(band.low)}"
-    return f"has to be {claim.show(band.low)} to {claim.show(band.high)}"
+    why = f" (±{claim.show(claim.tolerance)}: {claim.because})" if claim.tolerance else ""
+    return f"has to be {claim.show(band.low)} to {claim.show(band.high)}{why}"
 
 
 RULES: Mapping[str, Rule] = {

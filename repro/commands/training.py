@@ -24,7 +24,9 @@ LIVE_TRACKING_SECONDS = 60.0  # shorter runs appear in MLflow when they have end
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, on what device."""
     add_scale(parser, writes=True)
-    parser.add_argument("experiment", nargs="+", help="names from `python -m repro list`, or `all`")
+    parser.add_argument(
+        "experiment", nargs="+", help="names from `python -m repro list`, or `all` that the default job trains"
+    )
     parser.add_argument("--seed", type=SEED, nargs="+", default=[0], help="one or several (default: 0)")
     add_device(parser)
     parser.add_argument("--compile", action="store_true", help="compile the model with inductor; changes the last bits")
@@ -54,7 +56,7 @@ class RunsToTrain:
         if names == ["all"]:
             names = [experiment.name for experiment in self.plan.experiments if experiment.by_default]
         elif "all" in names:
-            raise ReproError("`all` names every experiment: give it alone, or the others without it")
+            raise ReproError("`all` names every experiment of the default job: give it alone, or the others without")
         named = [self.plan.run(name, seed) for seed in arguments.seed for name in names]
         self.runs = list({run.key: run for run in named}.values())
         for run in self.runs:

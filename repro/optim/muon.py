@@ -24,7 +24,7 @@ class Muon(PerParameter):
     Modelled: Nesterov's momentum and five Newton-Schulz iterations, checked against KellerJordan/Muon and
     ``torch.optim.Muon``. The rate is multiplied by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, "Muon is Scalable for
     LLM Training"), torch's ``match_rms_adamw``: so one rate serves both halves, and it can be AdamW's. Unlike torch's
-    it takes convolutions, can be captured on a GPU, and iterates in FP32 on a CPU, where bfloat16 may be thirty times
+    it takes convolutions, can be captured on a GPU, and iterates in FP32 on a CPU, where bfloat16 may be many times
     slower; on a GPU in bfloat16, as the original.
     """
 

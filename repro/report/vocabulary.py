@@ -15,6 +15,8 @@ ARXIV = "2603.13931"
 BEST, LAST, VALIDATED = "best_test_accuracy", "final_test_accuracy", "validated_test_accuracy"
 RULES: Mapping[str, str] = {BEST: "best epoch", LAST: "last epoch", VALIDATED: "chosen on validation"}
 
+CELLS = "In brackets one standard error of the test set; † one seed; ± 95 % interval over seeds."
+
 DATA_LABELS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",

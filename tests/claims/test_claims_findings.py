@@ -98,8 +98,11 @@ def test_the_readme_s_part(factory, evidence):
     assert "| 4-bit, CIFAR-10 | `short` | 9 | 1 | 85.00 | 84.00 |" in text
     assert "| unquantised (bf16), same training | `short` | 9 | 1 | 86.00 | 85.00 |" in text
     assert "99.00" not in text, "digits are no CIFAR"
+    assert "trained again" not in text
     assert text == readme_findings(evidence(), judge_all(evidence()))
     write(factory, "ptq4_cifar10", 0.87, scale="short")
     factory.take_retrained("ptq4_cifar10", "short", 0, "fp32_cifar10", 0.88)
     row = "| PTQ, 4-bit, per tensor (absmax), of weights with 88.00\N{NO-BREAK SPACE}% | `short` | 9 | 1 | – | 87.00 |"
-    assert row in readme_findings(evidence())
+    text = readme_findings(evidence())
+    assert row in text
+    assert "they have 88.00\N{NO-BREAK SPACE}% instead of 85.00\N{NO-BREAK SPACE}% (seed 0, scale short)." in text

@@ -13,6 +13,7 @@ import pandas as pd
 
 import repro
 from repro.analysis import Evidence, load_evidence
+from repro.claims.rules import MEANINGS
 from repro.config import Config
 from repro.records import atomic_write
 from repro.report import text, vocabulary
@@ -258,5 +259,5 @@ def render(report: Report, *, files: bool, findings: str) -> str:
     )
     return environment.get_template("page.html.j2").render(
         report=report, files=files, findings=findings, question=QUESTION, version=repro.__version__,
-        words=vocabulary, text=text,
+        words=vocabulary, text=text, meanings=MEANINGS,
     )  # fmt: skip

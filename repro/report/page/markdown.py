@@ -7,7 +7,7 @@ from repro.report import text
 from repro.report.page.build import BlockView, Report, Shown
 from repro.report.page.story import QUESTION
 from repro.report.tables.table import Grid
-from repro.report.vocabulary import ARXIV, TITLE
+from repro.report.vocabulary import ARXIV, CELLS, TITLE
 
 MOST_COLUMNS = 6  # the rows' names included
 
@@ -32,7 +32,7 @@ def report_markdown(report: Report) -> str:
         "\n".join(f"- **{each.scale}** ({'decides' if each.decides else 'decides nothing'}): {each.done} of "
                   f"{each.planned} runs; the rest: `{each.command}`" for each in story.progress),
         *(line for part, blocks in report.parts for line in (f"## {part.title}", *_blocks(blocks))),
-        "† one seed; in brackets the standard error of the test set. ± is a 95 % interval over seeds.",
+        CELLS,
     ]  # fmt: skip
     return "\n\n".join(line for line in lines if line) + "\n"
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repro.analysis import load_evidence
+from repro.claims.rules import MEANINGS
 from repro.config import Config
 from repro.errors import ReproError
 from repro.records import atomic_write
 from repro.report.page.build import Report, make_report, render
 from repro.report.text import markdown_table
-from repro.report.vocabulary import ARXIV, TITLE
+from repro.report.vocabulary import ARXIV, CELLS, TITLE
 
 README, FINDINGS, DEMO, EXAMPLES = "README.md", "docs/FINDINGS.md", "docs/report.html", "report/example"
 SHOWN = ("statements", "figure3")  # figures that README and the findings show
@@ -82,7 +83,12 @@ def findings_markdown(report: Report) -> str:
         "Written by `python -m repro refresh` from the records and the ledger; nothing here was typed in.",
         f"**{report.story.headline}**",
         markdown_table(("question", "answer"), report.story.answers.items()),
+        CELLS,
         f"![{_alt(report)}](../report/example/statements.png)",
+        "## How to read a verdict",
+        "A claim is one statement of the paper; claims that stand or fall together are one fact. A verdict is "
+        "computed. “Has to be” names what the claim allows: the printed value with this suite's tolerance and why.",
+        "\n".join(f"- *{verdict}*: {meaning}" for verdict, meaning in MEANINGS.items()),
         *(line for title, claims in found.items() if claims
           for line in (f"## {title}", "\n".join(map(_claim, claims)))),
         "## What stays open",
