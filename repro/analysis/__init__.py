@@ -4,6 +4,7 @@ from repro.analysis.architecture import Architecture
 from repro.analysis.equivalence import Equivalence, equivalence
 from repro.analysis.evidence import Evidence, after_training, deciding_scales, in_bf16, load_evidence, scale_order
 from repro.analysis.levels import LevelRange, level_range, map_epochs
+from repro.analysis.openings import Openings
 from repro.analysis.published import judge_published
 from repro.analysis.spread import ALPHA, Spread
 from repro.analysis.stats import Estimate, estimate, holm, paired_difference, paired_p_value
@@ -15,6 +16,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "LevelRange",
+    "Openings",
     "Spread",
     "after_training",
     "deciding_scales",

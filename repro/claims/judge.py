@@ -10,9 +10,9 @@ A verdict is computed anew from the package's data and the records each time; no
 5. A claim that arithmetic alone decides, with neither log nor experiment, is **reproduced**: it was computed here.
 6. Runs of a scale that decides (``decides: true``) give **reproduced**, **within noise** or **not reproduced** by the
    claim's rule (``repro.claims.rules``). Scales are never pooled, and a difference has both arms from one scale and
-   from common seeds. Figures of named epochs are also read from runs that are those first epochs of the run meant and
-   stop there (table V's six are the main run's own); the reason says so. Where several decide, the first that reaches
-   a verdict counts, FP32 arithmetic before bfloat16; the other stands beside.
+   from common seeds. Figures of named epochs are also read from runs that are the same up to there (table V's six
+   epochs are the main run's own); the reason says so. Where several decide, the first that reaches a verdict counts,
+   FP32 arithmetic before bfloat16; the other stands beside.
 7. **not measured yet**: no such runs, or one seed whose spread nothing tells. The figure of the best smaller scale
    stands beside it and decides nothing.
 

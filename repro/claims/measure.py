@@ -99,21 +99,23 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
         error=_binomial_error(claim, firsts) * factor,
         scale=scale,
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
-        runs=reading.describe(runs.evidence.config, scale) + _openings(reading, sides),
+        runs=reading.describe(runs.evidence.config, scale) + _read_from(claim, reading, sides),
         diverged=diverged,
         after_training=reading.after_training(runs.evidence.config),
     )
 
 
-def _openings(reading: Arms, sides: Sequence[dict[int, RunView]]) -> str:
-    """Which runs are another experiment's, of the first epochs alone, in words."""
+def _read_from(claim: Claim, reading: Arms, sides: Sequence[dict[int, RunView]]) -> str:
+    """Which runs are another experiment's that is the same so far, in words."""
+    assert claim.query is not None
     found: dict[str, set[int]] = {}
     for (experiment, _), side in zip(reading.arms, sides, strict=True):
         for seed, view in side.items():
             if view.facts["experiment"] != experiment:
                 found.setdefault(str(view.facts["title"]), set()).add(seed)
     named = [f"“{title}” with seed {', '.join(map(str, sorted(seeds)))}" for title, seeds in found.items()]
-    return f" (its first epochs alone: {'; '.join(named)})" if named else ""
+    same = f"the same up to epoch {claim.query.last_epoch}"
+    return f" (read from {' and '.join(named)}, {same})" if named else ""
 
 
 def _in_unit(spread: Spread | None, unit: str) -> Spread | None:

@@ -8,14 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from repro.analysis import Evidence, Spread
+from repro.analysis import Evidence, Openings, Spread
 from repro.analysis.evidence import KEYS
 from repro.analysis.spread import NO_SPREAD, independent_sum, paired_spread, pooled_spread
 from repro.claims.claim import Call
 from repro.claims.queries import OUTCOMES, QUERIES, SEEDLESS, RunView
-from repro.config import Plan
-from repro.config.spec import Spec
-from repro.config.trajectories import shared_epochs
 from repro.records import COMPLETED
 
 LAYER_FIGURES = {"levels_min": ("levels", "min"), "levels_max": ("levels", "max"), "levels_mean": ("levels", "mean"),
@@ -34,8 +31,7 @@ class Runs:
         """Index nothing yet: without records there is nothing to do."""
         self.evidence = evidence
         self._spreads: dict[str, Spread | None] = {}
-        self._resolved: dict[str, dict[str, Spec]] = {}
-        self._shares: dict[tuple[str, str], dict[str, int]] = {}
+        self._shared = Openings(evidence)
 
     @cached_property
     def _epochs(self) -> dict[Hashable, pd.DataFrame]:
@@ -63,42 +59,26 @@ class Runs:
             scale: The scale.
             experiment: The experiment.
             device: Only runs on this device count; empty for any.
-            query: One that names its epochs is answered for further seeds by runs that are these first epochs alone.
+            query: One that names its epochs is answered for further seeds by other runs that are the same so far.
         """
+        own = self._views.get((scale, experiment), {})
         last = query.last_epoch if query else None
-        openings = self._openings(scale, experiment, last) if last else {}
-        found = openings | self._views.get((scale, experiment), {})
+        found = {**(self._same_so_far(scale, experiment, last) if last else {}), **own}
         return {seed: view for seed, view in found.items() if device in ("", view.facts["device"])}
 
-    def _openings(self, scale: str, experiment: str, last: int) -> dict[int, RunView]:
-        """By seed, runs that are an experiment's first ``last`` epochs or more: table V's six are the main run's.
+    def _same_so_far(self, scale: str, experiment: str, last: int) -> dict[int, RunView]:
+        """By seed, runs of other experiments whose first ``last`` epochs are this one's, bit for bit.
 
-        None where the scale shortens it: there an epoch of the paper is another one.
+        What became of them later does not count.
         """
-        own = self._specs(scale).get(experiment)
-        if own is None or own["epochs"] != self.evidence.config.experiments[experiment].settings["epochs"]:
-            return {}
-        return {
-            seed: replace(view, length=own["epochs"], of=own["epochs"])
-            for other, epochs in self._shared(scale, experiment).items()
-            if last <= epochs
-            for seed, view in self._views[scale, other].items()
-        }
-
-    def _shared(self, scale: str, experiment: str) -> dict[str, int]:
-        """The epochs that each experiment with a record shares with one, computed once."""
-        key = (scale, experiment)
-        if key not in self._shares:
-            specs, others = self._specs(scale), [other for at, other in self._views if at == scale]
-            self._shares[key] = {other: shared_epochs(specs[experiment], specs[other]) for other in others}
-        return self._shares[key]
-
-    def _specs(self, scale: str) -> dict[str, Spec]:
-        """The spec of every experiment of a scale, resolved once."""
-        if scale not in self._resolved:
-            plan = Plan(self.evidence.config, scale)
-            self._resolved[scale] = {one.name: plan.run(one.name, 0).spec for one in plan.experiments}
-        return self._resolved[scale]
+        found: dict[int, RunView] = {}
+        for other, epochs in self._shared.of(scale, experiment).items():
+            for seed, view in self._views.get((scale, other), {}).items() if last <= epochs else ():
+                if view.epochs["epoch"].iloc[-1] >= last:
+                    length = int(self.evidence.config.experiments[experiment].settings["epochs"])
+                    facts = {**view.facts, "status": COMPLETED}
+                    found.setdefault(seed, replace(view, facts=facts, length=length, of=length))
+        return found
 
     def spread(self, query: Call, scale: str, arms: Sequence[tuple[RunView, float]], device: str = "") -> Spread | None:
         """The pooled spread between seeds of a figure, or of a sum of arms with coefficients, such as a difference.

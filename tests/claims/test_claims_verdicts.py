@@ -1,5 +1,6 @@
 """The whole ledger over synthetic records."""
 
+import json
 import re
 
 import pandas as pd
@@ -183,12 +184,40 @@ def test_the_first_epochs_alone_answer_for_the_run_that_they_begin(factory, judg
     epoch_1, phone = frame.loc["cifar10_epoch_1"], frame.loc["table5_epoch1_test"]
     assert (epoch_1["verdict"], epoch_1["decided_by"]) == (phone["verdict"], phone["decided_by"]) != (NOT_MEASURED, "")
     assert epoch_1[column].partition(":")[0] == phone[column].partition(":")[0]
-    assert "“4-bit, CIFAR-10” (its first epochs alone: “Six epochs (table V)” with seed 0, 1, 2)" in epoch_1["reason"]
+    assert (
+        "“4-bit, CIFAR-10” (read from “Six epochs (table V)” with seed 0, 1, 2, the same up to epoch 1)"
+        in epoch_1["reason"]
+    )
     for other in ("cifar10_epoch_7", "cifar10_epoch_19", "table4_row1_min", "cifar10_best", "cifar100_epoch_1"):
         assert frame.loc[other, column] == ""
 
     write(factory, "main_cifar10", 0.90, scale=scale)  # its own run goes before, seed by seed
-    assert "“Six epochs (table V)” with seed 1, 2)" in judged().loc["cifar10_epoch_1", "reason"]
+    assert "“Six epochs (table V)” with seed 1, 2, the same" in judged().loc["cifar10_epoch_1", "reason"]
+
+
+def test_what_became_of_a_longer_run_later_does_not_count(factory, judged):
+    """A main run that lost its numbers after the ablation's 100 epochs is that ablation; one that did before is not."""
+    write(factory, "ablation_full", 0.920, 0.921, 0.922)
+    before = judged().loc["ablation_full", ["verdict", "measured"]]
+    cut_short(factory.write("main_cifar10", "paper", 3, 0.9), 40)
+    assert judged().loc["ablation_full", ["verdict", "measured"]].equals(before)
+    cut_short(factory.write("main_cifar10", "paper", 4, 0.9), 120)
+    row = judged().loc["ablation_full"]
+    assert "n = 4" in row["measured"]
+    assert "diverged" not in row["measured"]
+    assert "(read from “4-bit, CIFAR-10” with seed 4, the same up to epoch 100)" in row["reason"]
+
+
+def cut_short(folder, epochs):
+    """A record of a run that lost its numbers after so many epochs."""
+    for name in ("epochs.csv", "layers.csv"):
+        head, *rows = (folder / name).read_text().splitlines()
+        kept = [row for row in rows if int(row.split(",")[0]) <= epochs]
+        (folder / name).write_text("\n".join([head, *kept]) + "\n")
+    record = json.loads((folder / "record.json").read_text())
+    record.update(status="diverged", reason="lost its numbers")
+    record["summary"].update(epochs_run=epochs, final_test_loss=None)
+    (folder / "record.json").write_text(json.dumps(record))
 
 
 def test_the_first_epochs_of_a_shortened_run_are_no_epochs_of_the_paper(factory, judged):

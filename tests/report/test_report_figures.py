@@ -12,6 +12,7 @@ from tables_of import all_plots, drawing, records_of
 
 import repro
 from repro.config import load_config
+from repro.paper import authors_log
 from repro.report.figures.files import inline_svg, to_bytes
 from repro.report.figures.pipeline import AS_RUN, CODE_ORDER, LABELS, PRINTED, pipeline_steps
 from repro.report.figures.sketches import HEIGHT, POINTS, WIDTH, courses
@@ -62,11 +63,31 @@ def test_each_figure_can_be_drawn_from_whatever_there_is(factory, fill):
     fill(factory)
     records = records_of(factory)
     for name, plot in all_plots(factory.config).items():
+        if plot.decides and not any(plot.measured(view) for view in plot.views(records)):
+            continue
         drawn = plot.drawing(plot.views(records)[0])
         svg = to_bytes(drawn.figure, "svg")
         assert b"<svg" in svg, name
         assert "scale" in drawn.data.columns or drawn.data.empty, name
         assert plot.title in svg.decode().replace("&#x27;", "'"), name  # legible on its own
+
+
+def test_a_run_stands_beside_the_log_at_the_papers_own_epochs_alone(factory):
+    """A seed has its own run, else the longest that is its first epochs; a shortened run has no epoch of the log."""
+    runs = {"main_cifar10": [0], "mobile_cifar10": [0, 1], "ablation_full": [1], "schedule_one_cosine_cifar10": [2]}
+    for name, seed in ((name, seed) for name, seeds in runs.items() for seed in seeds):
+        factory.write(name, "paper", seed, best=0.9)
+    for name in ("main_cifar10", "mobile_cifar10"):
+        factory.write(name, "short", best=0.9)
+    plot, records = all_plots(factory.config)["follows10"], records_of(factory)
+    assert [view.scale for view in plot.views(records) if plot.measured(view)] == ["paper"]
+    data = plot.drawing(plot.views(records)[0]).data
+    lengths = data.groupby(["seed", "experiment"])["epoch"].max().to_dict()
+    assert lengths == {(0, "main_cifar10"): 150, (1, "ablation_full"): 100, (2, "schedule_one_cosine_cifar10"): 1}
+    log = authors_log("cifar10").set_index("epoch")["train_accuracy"]
+    assert data["train_accuracy_log"].tolist() == pytest.approx((100 * log.loc[data["epoch"]]).tolist())
+    assert "follows100" not in {name for name, plot in all_plots(factory.config).items()
+                                if any(plot.measured(view) for view in plot.views(records))}  # fmt: skip
 
 
 def test_the_course_of_every_run_ends_where_its_record_does(factory):

@@ -36,6 +36,7 @@ class Plot:
         draw: The records of a scale as a drawing.
         experiments: Whose records choose the scale.
         alone: Whether it says something without any record.
+        decides: Whether it needs the paper's own epochs, so that only scales that decide have it.
     """
 
     name: str
@@ -45,10 +46,12 @@ class Plot:
     draw: Callable[[View], Drawing]
     experiments: Callable[[View], Iterable[str]] = lambda view: ()
     alone: bool = False
+    decides: bool = False
 
     def views(self, records: Records) -> list[View]:
         """The scales that it has, the strongest first."""
-        return records.views(self.experiments(View(records, records.config.scale)))
+        found = records.views(self.experiments(View(records, records.config.scale)))
+        return [view for view in found if view.decides or not self.decides]
 
     def measured(self, view: View) -> bool:
         """Whether a scale has anything to draw."""

@@ -10,6 +10,7 @@ from repro.report.figures.accuracies import BIT_WIDTHS, METHODS, group_plot
 from repro.report.figures.clip import SHRINK, SOFT_CLIP
 from repro.report.figures.cost import THROUGHPUT
 from repro.report.figures.curves import CURVES10, CURVES100
+from repro.report.figures.fidelity import FOLLOWS10, FOLLOWS100
 from repro.report.figures.levels import LEVELS
 from repro.report.figures.pipeline import PIPELINE
 from repro.report.figures.plot import Plot
@@ -65,7 +66,7 @@ def contents(config: Config) -> list[Part]:
         Part("ablation", "Ablation", [Block(TABLE7, (ABLATION,), ("ablation",))]),
         Part("training", "Training", [
             *group("schedules"),
-            Block(TABLE3),
+            Block(TABLE3, (FOLLOWS10, FOLLOWS100)),
             Block(TABLE4, (LEVELS, SHRINK)),
             Block(None, (SOFT_CLIP, PIPELINE)),
         ]),
