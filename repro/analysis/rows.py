@@ -44,7 +44,7 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = ("run", "path", "spec_hash", "status", "reason", "data", "data_fingerprint", "precision", "device",
          "device_name", "commit", "architecture", "processor", "platform", "recipe", "trajectory",
-         "quantizer", "source_run")  # fmt: skip
+         "quantizer", "source_run", "kernels")  # fmt: skip
 # The same of ``export.json`` and ``sharpness.json``, where there are such.
 EXPORT_COLUMNS = (*EXPORT_NUMBERS, "export_threads", "sharpness")
 EXPORT_TEXTS = ("export_platform", "onnx_weights")
@@ -149,6 +149,7 @@ def _run_row(record: Record, folder: str, epochs: pd.DataFrame, layers: pd.DataF
         "trajectory": _trajectory(record.spec),
         "quantizer": _quantizer(record.spec),
         "source_run": summary.get("source_run", ""),
+        "kernels": (environment.get("kernels") or {}).get("step", "torch"),  # older records had no others
     }
     numbers = {
         **{name: record.data[name] for name in ("classes", "train_images", "validation_images", "test_images")},

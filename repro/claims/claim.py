@@ -1,5 +1,6 @@
 """What a claim is, and the figures it is compared with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ class Claim:
         unit: One of ``units.UNITS``.
         tolerance: How far a measured value may be off, in ``unit``.
         because: Why this tolerance.
+        single: The paper's figure is one epoch of one run, itself a draw: the interval is one for a further draw.
         rule: Name in ``rules.RULES``; empty where it is decided by words or cannot be tested.
         query: What is read, from the authors' log and from records alike: a name in ``queries.QUERIES``.
         log: Data set of the authors' log that is read; empty for none.
@@ -47,12 +49,13 @@ class Claim:
         experiments: Readings of what was run.
         minus: Readings of what is subtracted, paired by seed.
         less: Two experiments whose difference is subtracted in turn: a difference of differences.
-        combine: How several readings make one verdict: a name in ``judge.COMBINE``.
+        combine: How several readings make one verdict: a name in ``combine.COMBINE``.
         device: Only runs on this device count; empty for any.
         arithmetic: What can be computed without a run: a name in ``arithmetic.ARITHMETIC``.
         beside: Arithmetic of this suite's own count, shown beside; it decides nothing.
         against: Other words of the paper that contradict it, with their place.
         untestable: Why no verdict is possible here; empty where one is.
+        own: This suite's criterion for something that the paper says without one, and no sentence of the paper.
         note: What a reader needs to know besides.
     """
 
@@ -66,6 +69,7 @@ class Claim:
     unit: str = ""
     tolerance: float = 0.0
     because: str = ""
+    single: bool = False
     rule: str = ""
     query: Call | None = None
     log: str = ""
@@ -79,6 +83,7 @@ class Claim:
     beside: Call | None = None
     against: str = ""
     untestable: str = ""
+    own: bool = False
     note: str = ""
 
     @property
@@ -130,6 +135,7 @@ class Measurement:
         data: Data sets of the runs.
         runs: Experiments behind it, in words.
         diverged: Runs among them that diverged.
+        lost: Further seeds that have no figure, since a run diverged before it.
         after_training: Whether one of them is PTQ, so that all are read at the epoch whose weights it took.
     """
 
@@ -140,6 +146,7 @@ class Measurement:
     data: str
     runs: str
     diverged: int = 0
+    lost: int = 0
     after_training: bool = False
 
     @property
@@ -147,16 +154,22 @@ class Measurement:
         """Mean over seeds."""
         return sum(self.values) / len(self.values)
 
-    def interval(self, choices: int = 1) -> tuple[float, float] | None:
-        """The interval against which a tolerance is held; ``None`` where the spread between seeds is not known.
+    def half_width(self, choices: int = 1, *, single: bool = False) -> float | None:
+        """Half the interval against which a tolerance is held; ``None`` where the spread between seeds is not known.
 
         Args:
             choices: Readings among which this one was chosen; see ``Spread.half_width``.
+            single: For one further run rather than for the mean: ``sqrt(1 + 1 / n)`` in place of ``sqrt(1 / n)``.
         """
         if self.spread is None:
             return None
-        half = self.spread.half_width(len(self.values), choices)
-        return self.mean - half, self.mean + half
+        n = len(self.values)
+        return self.spread.half_width(n, choices) * math.sqrt(n + 1 if single else 1)
+
+    def interval(self, choices: int = 1, *, single: bool = False) -> tuple[float, float] | None:
+        """That interval around the mean."""
+        half = self.half_width(choices, single=single)
+        return None if half is None else (self.mean - half, self.mean + half)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
-"""How several readings of a claim make one verdict."""
+"""How several readings of a claim make one verdict, and which of them stands for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.rules import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, RULES, WITHIN_NOISE, Judgement
 
 
-def shown(claim: Claim, measured: Measured) -> Measurement:
-    """The measurement that stands for all readings: the nearest to the claim, or the weakest of ``each``."""
-    return (max if claim.combine == "each" else min)(measured.found, key=lambda one: distance(claim, one.mean))
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and the measurement behind it.
+
+    Attributes:
+        judgement: The verdict.
+        shown: The measurement that gave it: what is shown as the claim's figure.
+        choices: Readings for which its interval was corrected.
+    """
+
+    judgement: Judgement
+    shown: Measurement
+    choices: int = 1
 
 
 def distance(claim: Claim, value: float) -> float:
@@ -21,37 +32,70 @@ def distance(claim: Claim, value: float) -> float:
     return max(printed.low - value, value - printed.high, 0.0)
 
 
-def closest(claim: Claim, measured: Measured) -> Judgement:
-    """Where the paper leaves open what it ran, the nearest reading: in its favour, corrected for the choice."""
-    judgement = RULES[claim.rule].measured(claim, shown(claim, measured), measured.choices)
-    if measured.missing and judgement.verdict in (NOT_REPRODUCED, WITHIN_NOISE):
-        return Judgement(NOT_MEASURED, f"{judgement.reason}; not all readings have run: {', '.join(measured.missing)}")
-    return judgement
+def closest(claim: Claim, measured: Measured) -> Decision:
+    """Where the paper leaves open what it ran, any of its readings will do.
+
+    Reproduced if one is, corrected for their number: it was chosen. Not reproduced if every one is refuted, which
+    needs no correction, for nothing was chosen then. A reading that has not run could still reproduce it.
+    """
+    rule = RULES[claim.rule].measured
+    ordered = sorted(measured.found, key=lambda one: distance(claim, one.mean))
+    corrected = [Decision(rule(claim, one, measured.choices), one, measured.choices) for one in ordered]
+    reproduced = _first(corrected, REPRODUCED)
+    if reproduced is not None:
+        return reproduced
+    alone = [Decision(rule(claim, one, 1), one) for one in ordered]
+    if measured.missing:
+        reason = f"{alone[0].judgement.reason}; not all readings have run: {', '.join(measured.missing)}"
+        return Decision(Judgement(NOT_MEASURED, reason), ordered[0])
+    if all(one.judgement.verdict == NOT_REPRODUCED for one in alone):
+        every = f"; all {measured.choices} readings are refuted" if measured.choices > 1 else ""
+        return Decision(Judgement(NOT_REPRODUCED, alone[0].judgement.reason + every), ordered[0])
+    return _first(corrected, WITHIN_NOISE) or _first(alone, NOT_MEASURED) or _undecided(corrected[0])
 
 
-def each(claim: Claim, measured: Measured) -> Judgement:
+def _undecided(decision: Decision) -> Decision:
+    """A reading that was refuted, or reproduced before its correction, where others leave the claim open."""
+    reason = f"{decision.judgement.reason}; not every reading is refuted"
+    return Decision(Judgement(WITHIN_NOISE, reason), decision.shown, decision.choices)
+
+
+def _first(decisions: Sequence[Decision], verdict: str) -> Decision | None:
+    return next((one for one in decisions if one.judgement.verdict == verdict), None)
+
+
+def each(claim: Claim, measured: Measured) -> Decision:
     """A claim of all its readings: reproduced if each is; not if one is refuted, corrected for their number."""
     rule = RULES[claim.rule].measured
-    corrected = [rule(claim, one, measured.choices) for one in measured.found]
-    refuted = next((one for one in corrected if one.verdict == NOT_REPRODUCED), None)
+    ordered = sorted(measured.found, key=lambda one: distance(claim, one.mean), reverse=True)  # the weakest first
+    corrected = [Decision(rule(claim, one, measured.choices), one, measured.choices) for one in ordered]
+    refuted = _first(corrected, NOT_REPRODUCED)
     if refuted is not None:
         return refuted
-    alone = [rule(claim, one, 1) for one in measured.found]
+    alone = [Decision(rule(claim, one, 1), one) for one in ordered]
     if measured.missing:
-        return Judgement(NOT_MEASURED, f"{alone[0].reason}; still to run: {', '.join(measured.missing)}")
-    weakest = min(alone, key=lambda one: (NOT_MEASURED, NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED).index(one.verdict))
-    if weakest.verdict == NOT_REPRODUCED:  # but not once corrected
-        return Judgement(WITHIN_NOISE, f"{weakest.reason}, which does not hold up among {measured.choices} readings")
+        reason = f"{alone[0].judgement.reason}; still to run: {', '.join(measured.missing)}"
+        return Decision(Judgement(NOT_MEASURED, reason), ordered[0])
+    order = (NOT_MEASURED, NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED)
+    weakest = min(alone, key=lambda one: order.index(one.judgement.verdict))
+    if weakest.judgement.verdict == NOT_REPRODUCED:  # but not once corrected
+        reason = f"{weakest.judgement.reason}, which does not hold up among {measured.choices} readings"
+        return Decision(Judgement(WITHIN_NOISE, reason), weakest.shown)
     return weakest
 
 
-def first(claim: Claim, measured: Measured) -> Judgement:
+def first(claim: Claim, measured: Measured) -> Decision:
     """A claim of one figure."""
-    return RULES[claim.rule].measured(claim, measured.found[0], 1)
+    return Decision(RULES[claim.rule].measured(claim, measured.found[0], 1), measured.found[0])
 
 
-COMBINE: Mapping[str, Callable[[Claim, Measured], Judgement]] = {
+COMBINE: Mapping[str, Callable[[Claim, Measured], Decision]] = {
     "closest": closest,
     "each": each,
     "rank_of_first": first,
 }
+
+
+def decide(claim: Claim, measured: Measured) -> Decision:
+    """The verdict of one scale's runs, and the measurement that stands for them."""
+    return COMBINE[claim.combine](claim, measured)

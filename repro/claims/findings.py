@@ -7,7 +7,7 @@ from typing import Any
 
 from repro.analysis import Evidence, after_training, deciding_scales, in_bf16, scale_order
 from repro.claims.claim import Claim, Measured, Measurement
-from repro.claims.combine import shown
+from repro.claims.combine import decide
 from repro.claims.judge import ARITHMETIC, Judged, judge_all
 from repro.claims.ledger import FOLDER, HEADLINES
 from repro.claims.row import paper_text, selection
@@ -60,6 +60,7 @@ class Counts:
         by_training: Claims that are reproduced by runs.
         total: All claims.
         total_facts: All facts.
+        own: Claims that are this suite's criteria.
     """
 
     claims: Mapping[str, int]
@@ -68,6 +69,7 @@ class Counts:
     by_training: int
     total: int
     total_facts: int
+    own: int
 
 
 def count(judged: Sequence[Judged]) -> Counts:
@@ -81,6 +83,7 @@ def count(judged: Sequence[Judged]) -> Counts:
         by_training=len(by[REPRODUCED]) - computed,
         total=len(judged),
         total_facts=len({one.claim.fact for one in judged}),
+        own=sum(one.claim.own for one in judged),
     )
 
 
@@ -136,9 +139,9 @@ def outcome(judged: Judged) -> str:
 
 def figure_text(judged: Judged, measured: Measured) -> str:
     """A measured figure with its interval, seeds and scale."""
-    claim, found = judged.claim, shown(judged.claim, measured)
-    interval = found.interval()
-    half = f" ± {claim.show((interval[1] - interval[0]) / 2)}" if interval and interval[0] < interval[1] else ""
+    claim, decision = judged.claim, decide(judged.claim, measured)
+    found, width = decision.shown, decision.shown.half_width(decision.choices, single=judged.claim.single)
+    half = f" ± {claim.show(width)}" if width else ""
     figure = claim.with_unit(claim.show(found.mean) + half)
     about = (f"n = {len(found.values)}", selection(claim, found), _reading(claim, measured, found))
     return f"{figure} ({'; '.join(filter(None, about))}) at scale {measured.scale}"
@@ -205,7 +208,8 @@ def _counts_paragraph(counts: Counts) -> str:
         return f"{claims} ({facts} fact{'s' if facts != 1 else ''})"
 
     return (
-        f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts, the authors' own "
+        f"Of {counts.total} claims, about {counts.total_facts} facts ({counts.own} claims are this suite's criteria "
+        "for what the paper says without one), the authors' own "
         f"published log contradicts **{part(AGAINST_LOG)}**, arithmetic on the printed numbers "
         f"{part(AGAINST_ARITHMETIC)} and other words of the paper itself {part(AGAINST_ITSELF)}, before anything is "
         f"trained. {counts.by_arithmetic} hold by arithmetic on printed numbers and {counts.by_training} by training "

@@ -16,8 +16,8 @@ A verdict is computed anew from the package's data and the records each time; no
 7. **not measured yet**: no such runs, or one seed whose spread nothing tells. The figure of the best smaller scale
    stands beside it and decides nothing.
 
-A claim of several readings is not refuted before all have run. With all of them in, the one nearest to the claim
-counts, and its interval is corrected for the choice.
+A claim of several readings is reproduced if one is, its interval corrected for the choice, and not reproduced if every
+one of them is refuted, so never before all have run.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from repro.analysis import Evidence, deciding_scales, in_bf16, scale_order
 from repro.claims.arithmetic import compute
 from repro.claims.bf16 import known_of_bf16
 from repro.claims.claim import Call, Claim, Findings, Measured, Reading
-from repro.claims.combine import COMBINE, shown
+from repro.claims.combine import decide
 from repro.claims.ledger import load_claims
 from repro.claims.measure import measure, rank_of_first, read_log, readings
 from repro.claims.row import COLUMNS, claim_row
@@ -117,11 +117,10 @@ def _measured(claim: Claim, runs: Runs, scale: str) -> Measured:
         return Measured(scale, (rank,) if rank else (), bf16=bf16)
     found, missing = [], []
     for reading in readings(claim):
-        if not all(runs.views(scale, experiment, claim.device, claim.query) for experiment, _ in reading.arms):
-            missing.append(reading.describe(config, scale))
-            continue
         measurement = measure(claim, runs, scale, reading)
-        if measurement is not None:
+        if measurement is None:  # no runs, no seed that all arms have, or none with the figure
+            missing.append(reading.describe(config, scale))
+        else:
             found.append(measurement)
     return Measured(scale, tuple(found), tuple(missing), bf16)
 
@@ -171,8 +170,8 @@ def _judge(claim: Claim, findings: Findings) -> Judgement:
 
 def judge_runs(claim: Claim, measured: Measured) -> Judgement:
     """The verdict of the runs of one scale that decides."""
-    judgement = COMBINE[claim.combine](claim, measured)
-    runs = f"{shown(claim, measured).runs} at scale {measured.scale}"
+    judgement, found = (decision := decide(claim, measured)).judgement, decision.shown
+    runs = f"{found.runs} at scale {measured.scale}"
     reason = "; ".join(part for part in (judgement.reason, runs, measured.bf16) if part)
     by = measured.scale if judgement.verdict != NOT_MEASURED else ""
     return Judgement(judgement.verdict, reason, by)

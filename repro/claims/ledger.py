@@ -35,6 +35,7 @@ class Tolerance:
 
     value: float
     because: str
+    single: bool = False
 
 
 @cache
@@ -54,13 +55,13 @@ def parse_claims(contents: Mapping[str, Any], tolerances: Mapping[str, Any]) -> 
 
     Args:
         contents: By file name: headings of the paper, each with its list of claims.
-        tolerances: Named tolerances: ``{value: .., because: ..}``.
+        tolerances: Named tolerances: ``{value: .., because: .., single: ..}``; see ``Claim``.
 
     Raises:
         ClaimsError: With every problem at once, each with its file and claim.
     """
     problems = Problems()
-    named = {name: Tolerance(float(entry["value"]), entry["because"]) for name, entry in tolerances.items()}
+    named = {name: Tolerance(**{**entry, "value": float(entry["value"])}) for name, entry in tolerances.items()}
     schema = _schema(named)
     claims, seen = [], set()
     for file, sections in contents.items():
@@ -95,6 +96,7 @@ def _schema(tolerances: Mapping[str, Tolerance]) -> Section:
             **{key: Option(str, choices=known, default="") for key, known in registries.items()},
             **dict.fromkeys(("fact", "device", "against", "untestable", "note"), text),
             **dict.fromkeys(("experiments", "minus"), Option(str, length=-1, default=())),
+            "own": Option(bool, default=False),
             "less": Option(str, length=2, default=()),
             **dict.fromkeys(CALLS, Option(dict, nullable=True, default=None)),
         }
@@ -112,7 +114,9 @@ def _claim(checked: Mapping[str, Any], section: str, tolerances: Mapping[str, To
         values[name] = tuple(values[name])
     value: Printed | None = None if values["value"] is None else parse_printed(values["value"])
     values |= {"value": value, "fact": values["fact"] or values["id"]}
-    return Claim(section=section, tolerance=tolerance.value, because=tolerance.because, **values)
+    return Claim(
+        section=section, tolerance=tolerance.value, because=tolerance.because, single=tolerance.single, **values
+    )
 
 
 def _contradictory_keys(raw: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy import stats
 
-from repro.analysis import Spread, after_training, estimate, in_bf16
+from repro.analysis import ALPHA, Spread, after_training, estimate, in_bf16
 from repro.analysis.spread import own_spread
 from repro.claims.claim import Claim, Measurement, Reading
 from repro.claims.queries import QUERIES, TEST_ACCURACIES, RunView
@@ -83,26 +84,43 @@ def measure(claim: Claim, runs: Runs, scale: str, reading: Arms) -> Measurement 
     assert claim.query is not None
     factor = UNITS[claim.unit][0]
     sides = _sides(claim, runs, scale, reading)
-    values = _values(claim, reading, sides)
-    if not len(values) or values.isna().any():
+    figures = _values(claim, reading, sides)
+    values = figures.dropna()
+    lost = [seed for seed in figures.index[figures.isna()] if any(_diverged(side[seed]) for side in sides)]
+    if not len(values) or len(values) + len(lost) < len(figures):
         return None
     views = [side[seed] for side in sides for seed in values.index]
-    diverged = sum(view.facts["status"] == DIVERGED for view in views)
-    firsts = [next(iter(side.values())) for side in sides]
-    spread = None
+    diverged = sum(map(_diverged, views))
+    firsts = [side[values.index[0]] for side in sides]
+    spread = own_spread(values)
     if len(values) < OWN_SEEDS and not diverged:
         arms = [(view, float(coefficient)) for view, (_, coefficient) in zip(firsts, reading.arms, strict=True)]
-        spread = runs.spread(claim.query, scale, arms, claim.device)
+        spread = _wider(spread, runs.spread(claim.query, scale, arms, claim.device))
     return Measurement(
         values=tuple(float(value) * factor for value in values),
-        spread=_in_unit(spread or own_spread(values), claim.unit),
+        spread=_in_unit(spread, claim.unit),
         error=_binomial_error(claim, firsts) * factor,
         scale=scale,
         data=" and ".join(dict.fromkeys(str(view.facts["data"]) for view in firsts)),
         runs=reading.describe(runs.evidence.config, scale) + _read_from(claim, reading, sides),
         diverged=diverged,
+        lost=len(lost),
         after_training=reading.after_training(runs.evidence.config),
     )
+
+
+def _diverged(view: RunView) -> bool:
+    return bool(view.facts["status"] == DIVERGED)
+
+
+def _wider(own: Spread | None, pooled: Spread | None) -> Spread | None:
+    """The pool's, unless its own two seeds lie farther apart than the others let expect (F test): then its own."""
+    if own is None or pooled is None or not own.degrees < pooled.degrees < math.inf:
+        return pooled or own
+    others = pooled.degrees - own.degrees
+    variance = (pooled.deviation**2 * pooled.degrees - own.deviation**2 * own.degrees) / others
+    most = stats.f.ppf(1 - ALPHA, own.degrees, others) * max(variance, 0.0)
+    return own if own.deviation**2 > most else pooled
 
 
 def _read_from(claim: Claim, reading: Arms, sides: Sequence[dict[int, RunView]]) -> str:

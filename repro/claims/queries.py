@@ -29,12 +29,14 @@ class RunView:
         facts: The run's row of ``Evidence.runs``; empty for the log.
         length: Epochs that the run was to have.
         of: Epochs that it has in the paper.
+        cut: Whether later epochs were left out, since a quantisation took its weights before them.
     """
 
     epochs: pd.DataFrame
     facts: Mapping[str, Any]
     length: int
     of: int
+    cut: bool = False
 
     @property
     def weights_epoch(self) -> float:
@@ -44,7 +46,8 @@ class RunView:
 
     def until(self, epoch: float) -> "RunView":
         """The run as it was after an epoch."""
-        return self if epoch == math.inf else replace(self, epochs=self.epochs[self.epochs["epoch"] <= epoch])
+        kept = self.epochs[self.epochs["epoch"] <= epoch]
+        return self if len(kept) == len(self.epochs) else replace(self, epochs=kept, cut=True)
 
     def as_taken(self, taken: "RunView") -> "RunView":
         """The run as another one took its weights; where they were trained again, the accuracy that those had."""
@@ -198,6 +201,11 @@ def completed(run: RunView) -> float:
     return float(run.facts.get("status") == "completed")
 
 
+def completed_by_torch(run: RunView) -> float:
+    """The same of runs with torch's own operators; NaN of others."""
+    return completed(run) if run.facts.get("kernels") == "torch" else NAN
+
+
 def images(run: RunView) -> float:
     """Training, validation and test images."""
     return sum(run.fact(name) for name in ("train_images", "validation_images", "test_images"))
@@ -244,7 +252,7 @@ TEST_ACCURACIES = (best_test_accuracy, final_test_accuracy, validated_test_accur
 SEEDLESS = (images, largest_rate_rise, epochs_before_lowest_rate, largest_rate_difference)
 
 # Whether a run lost its numbers: the spread of runs that did not, which is what a pool has, says nothing of it.
-OUTCOMES = (completed, epochs_without_numbers)
+OUTCOMES = (completed, completed_by_torch, epochs_without_numbers)
 
 QUERIES: Mapping[str, Callable[..., float]] = {
     function.__name__: function

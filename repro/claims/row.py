@@ -2,7 +2,7 @@
 
 from repro.analysis import in_bf16
 from repro.claims.claim import Claim, Findings, Measured, Measurement
-from repro.claims.combine import shown
+from repro.claims.combine import decide
 from repro.claims.rules import BOUNDS, Judgement
 from repro.config import Config
 
@@ -59,22 +59,27 @@ def selection(claim: Claim, found: Measurement) -> str:
 
 def _measured_text(claim: Claim, measured: Measured) -> str:
     """The figure with its 90 % interval, how well the spread is known, and the test set's error apart from it."""
-    found = shown(claim, measured)
+    decision = decide(claim, measured)
+    found = decision.shown
     half, about = "", [f"n = {len(found.values)}"]
     if found.spread is None:
         about.append("spread unknown")
     elif found.spread.deviation and found.spread.degrees < float("inf"):
-        half = f" ± {claim.show(found.spread.half_width(len(found.values)))}"
+        half = f" ± {claim.show(found.half_width(decision.choices, single=claim.single) or 0.0)}"
         about.append(f"{found.spread.source}, df {found.spread.degrees:g}")
     if found.error == found.error:
         about.append(f"SE of the test images {claim.show(found.error)}")
     if rule := selection(claim, found):
         about.append(rule)
+    if decision.choices > 1:
+        about.append(f"corrected for {decision.choices} readings")
+    if found.lost:
+        about.append(f"{found.lost} more diverged before it")
     if found.diverged:
         about.append(f"{found.diverged} diverged")
     return f"{claim.with_unit(claim.show(found.mean) + half)} ({', '.join(about)})"
 
 
 def _reduced_text(claim: Claim, measured: Measured) -> str:
-    found = shown(claim, measured)
+    found = decide(claim, measured).shown
     return f"{_measured_text(claim, measured)} at scale {found.scale} on {found.data}: {found.runs}"

@@ -1,6 +1,7 @@
 """The records as views of runs, indexed once for all claims, and what is known of the spread between their seeds."""
 
 import json
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from repro.records import COMPLETED
 
 LAYER_FIGURES = {"levels_min": ("levels", "min"), "levels_max": ("levels", "max"), "levels_mean": ("levels", "mean"),
                  "max_abs_weight": ("max_abs_weight", "max")}  # fmt: skip
+Kind = tuple[str, int, float, int, bool]
 
 
 def ask(query: Call, run: RunView) -> float:
@@ -100,7 +102,7 @@ class Runs:
             return NO_SPREAD
         if function in OUTCOMES:
             return None
-        kinds: dict[tuple[str, int], list[float]] = {}
+        kinds: dict[Kind, list[float]] = {}
         for view, coefficient in arms:
             kinds.setdefault(_kind(query, view), []).append(coefficient)
         parts: list[Spread | None] = []
@@ -110,7 +112,7 @@ class Runs:
             parts.append(one.times(sum(c * c for c in coefficients) ** 0.5) if one else None)
         return independent_sum(parts)
 
-    def _pooled(self, query: Call, scale: str, kind: tuple[str, int], device: str, paired: bool) -> Spread | None:
+    def _pooled(self, query: Call, scale: str, kind: Kind, device: str, paired: bool) -> Spread | None:
         """The spread of one kind of runs, computed once for all claims that ask for it."""
         key = json.dumps([query.name, query.arguments, scale, kind, device, paired], sort_keys=True, default=list)
         if key not in self._spreads:
@@ -118,7 +120,7 @@ class Runs:
             self._spreads[key] = paired_spread(figures) if paired else pooled_spread(figures)
         return self._spreads[key]
 
-    def _pool(self, query: Call, scale: str, kind: tuple[str, int], device: str) -> pd.DataFrame:
+    def _pool(self, query: Call, scale: str, kind: Kind, device: str) -> pd.DataFrame:
         """One row a seed, one column a trajectory: of its experiments, the first with the most seeds."""
         chosen: dict[str, pd.Series] = {}
         for known_scale, experiment in self._views:
@@ -139,13 +141,19 @@ class Runs:
         return pd.DataFrame(chosen)
 
 
-def _kind(query: Call, view: RunView) -> tuple[str, int]:
+def _kind(query: Call, view: RunView) -> Kind:
     """What a run's figure has in common with those that it may be pooled with: the data set, and where it is read.
 
-    A query that names its epochs reads the same of runs of any length. One of the whole run does not: after 100 of the
-    paper's epochs the learning rate is zero, after 150 back at half its start, where single epochs scatter far more.
+    A query that names its epochs reads the same of runs of any length that have the same share of their first rate
+    there. One of the whole run does not: after 100 of the paper's epochs the learning rate is zero, after 150 back at
+    half its start, where single epochs scatter far more. Weights that were quantised after training scatter otherwise
+    than trained ones, and so does a training that is read at their epoch instead of its last.
     """
-    return str(view.facts["data"]), 0 if query.arguments else view.of
+    last = query.last_epoch
+    rates = [view.column("learning_rate", epoch, epoch) for epoch in (1, last)] if last else []
+    share = round(float(rates[1].iloc[-1] / rates[0].iloc[0]), 2) if rates and all(map(len, rates)) else 0.0
+    read = view.epochs["epoch"].iloc[-1] if view.weights_epoch < math.inf or view.cut else 0
+    return str(view.facts["data"]), 0 if query.arguments else view.of, share, int(read), view.weights_epoch < math.inf
 
 
 def _are_one(trajectory: str, figures: pd.Series, other: str, others: pd.Series) -> bool:

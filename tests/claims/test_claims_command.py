@@ -80,7 +80,7 @@ def test_missing_readings(factory, printed):
     for name in ("fixed_1", "global", "initial"):
         write(factory, f"ablation_scale_{name}", 0.30, 0.301, 0.302)
     verdict, text = printed(LAYERS)
-    assert (verdict, "corrected for 4 readings" in text) == ("not reproduced", True)
+    assert (verdict, "all 4 readings are refuted" in text) == ("not reproduced", True)
 
 
 def test_both_arithmetics(factory, printed):

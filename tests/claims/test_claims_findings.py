@@ -54,7 +54,7 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     write(factory, "main_cifar10", 0.92, scale="short")
     write(factory, "fp32_cifar10", 0.95, scale="short")
     assert re.search(
-        r"yet; −[\d.]+ points \(n = 1; at the paper's epoch 100 .*less “unq.*\) at scale short\.$",
+        r"yet; −[\d.]+ points \(n = 1; best epoch.*less “unq.*\) at scale short\.$",
         parity().sentence,
     )
     write(factory, "main_cifar10", 0.92, 0.92, 0.92)
@@ -65,7 +65,7 @@ def test_a_headline_follows_its_verdict(factory, evidence):
     ):
         write(factory, "fp32_cifar10", *accuracy)
         assert (parity().verdict, f": {words}, " in parity().sentence) == (verdict, True)
-        assert re.search(r"\(n = 3; at the paper.s epoch 100 .*\) at scale paper\.$", parity().sentence)
+        assert re.search(r"\(n = 3; best epoch.*\) at scale paper\.$", parity().sentence)
     schedule = next(one for one in headlines(judge_all(evidence())) if one.title == "Schedule")
     assert schedule.verdict == AGAINST_LOG
     assert "the authors' own log has 0.016 of the initial rate" in schedule.sentence
@@ -91,7 +91,7 @@ def test_the_readme_s_part(factory, evidence):
     write(factory, "ablation_full", 0.99, scale="quick")
     text = readme_findings(evidence())
     counts = count(judge_all(evidence()))
-    assert f"Of {counts.total} checkable claims of the paper, about {counts.total_facts} facts" in text
+    assert f"Of {counts.total} claims, about {counts.total_facts} facts ({counts.own} claims are this suite's" in text
     assert f"{counts.by_arithmetic} hold by arithmetic on printed numbers and 0 by training here" in text
     assert "**No run of the paper's length" in text
     assert len(re.findall(r"^- \*\*", text, re.MULTILINE)) == len(headlines(judge_all(evidence())))

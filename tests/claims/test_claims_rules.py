@@ -7,7 +7,7 @@ from scipy import stats
 from repro.analysis import Spread
 from repro.analysis.spread import own_spread
 from repro.claims.claim import Call, Claim, Findings, Measured, Measurement, Reading
-from repro.claims.combine import COMBINE
+from repro.claims.combine import COMBINE, decide
 from repro.claims.judge import judge, judge_runs
 from repro.claims.rules import (
     AGAINST_ARITHMETIC,
@@ -34,9 +34,9 @@ def claim(rule, value="92.34", tolerance=0.5, unit="%", **changes):
     )  # fmt: skip
 
 
-def measured(*values, spread=None, diverged=0, scale="paper"):
+def measured(*values, spread=None, diverged=0, lost=0, scale="paper"):
     spread = spread or own_spread(pd.Series(values))
-    return Measurement(tuple(values), spread, 0.27, scale, "cifar10", "main_cifar10", diverged)
+    return Measurement(tuple(values), spread, 0.27, scale, "cifar10", "main_cifar10", diverged, lost)
 
 
 def verdict(one, *values, spread=None, arithmetic=None, log=None):
@@ -104,6 +104,9 @@ def test_every_seed_lets_no_exception_through():
     assert verdict(one, 15, 15, 15, 15, 15, 15, 13) == WITHIN_NOISE  # the mean is well inside, one seed is not
     assert verdict(one, 13, 15, 17) == WITHIN_NOISE
     assert verdict(one, 12, 12, 13) == NOT_REPRODUCED
+    exact = claim("every_seed", "15", 0.0, unit="levels")
+    assert verdict(exact, 14, 12, 14) == NOT_REPRODUCED  # none is right, though their interval reaches 15
+    assert verdict(exact, 15, 12, 14) == WITHIN_NOISE
     assert verdict(one, 13, spread=POOLED) == NOT_REPRODUCED
     assert verdict(one, 15, spread=POOLED) == REPRODUCED
     assert verdict(one, 14, spread=POOLED) == WITHIN_NOISE
@@ -147,14 +150,12 @@ def test_what_can_be_done_needs_one_run_that_does_it():
     assert verdict(one, 0, 0) == NOT_REPRODUCED
 
 
-def test_time_is_refuted_by_no_other_machine():
+def test_a_time_is_decided_by_no_other_machine():
     one = claim("time", "2.5", unit="h")
     assert verdict(one, arithmetic=(4.8, 4.8)) == AGAINST_ARITHMETIC
     assert verdict(one, arithmetic=(1.0, 1.0)) == NOT_MEASURED
-    assert verdict(one, 2.4, 2.5, arithmetic=(1.0, 1.0)) == REPRODUCED
-    assert verdict(one, 0.5, 0.6, arithmetic=(1.0, 1.0)) == REPRODUCED
-    assert verdict(one, 2.4, arithmetic=(1.0, 1.0)) == NOT_MEASURED  # no spread
-    assert verdict(one, 20.0, 20.1, 20.0, arithmetic=(1.0, 1.0)) == NOT_MEASURED
+    for hours in ((2.4, 2.5), (0.5, 0.6), (2.4,), (20.0, 20.1, 20.0)):
+        assert verdict(one, *hours, arithmetic=(1.0, 1.0)) == NOT_MEASURED
 
 
 def test_the_log_may_differ_by_half_a_unit_in_the_last_digit():
@@ -211,9 +212,43 @@ def test_the_interval_is_corrected_for_the_choice():
     assert combined("closest", [inside]).verdict == REPRODUCED
     assert combined("closest", [inside, *far]).verdict == WITHIN_NOISE
     assert combined("closest", [outside]).verdict == NOT_REPRODUCED
-    assert combined("closest", [outside, *far]).verdict == WITHIN_NOISE
-    assert "corrected for 6 readings" in combined("closest", [outside, *far]).reason
+    assert "corrected for 6 readings" in combined("closest", [inside, *far]).reason
+    assert combined("closest", [outside, *far]).verdict == NOT_REPRODUCED  # every one is refuted: nothing was chosen
     assert combined("closest", [inside], ["other"] * 5).verdict == NOT_MEASURED  # readings to come count as choices
+
+
+def test_no_reading_that_is_open_is_passed_over():
+    """The nearest is refuted by itself, another one's interval holds the value; and the order says nothing."""
+    near, wide = measured(85.35, spread=POOLED), measured(88.0, spread=Spread(5.0, 4, "own"))
+    for readings in ([near, wide], [wide, near]):
+        assert combined("closest", readings).verdict == WITHIN_NOISE
+    tight = measured(84.1, spread=POOLED)
+    for readings in ([tight, wide], [wide, tight]):
+        assert combined("closest", readings).verdict == REPRODUCED
+
+
+def test_what_is_shown_is_what_decided():
+    """Of two readings the one that is refuted, not the one whose mean is farther off but open."""
+    one = claim("above", "0.5", combine="each")
+    refuted, wide = measured(0.1, spread=POOLED), measured(-1.3, spread=Spread(5.0, 4, "own"))
+    decision = decide(one, Measured("paper", (refuted, wide)))
+    assert (decision.judgement.verdict, decision.shown, decision.choices) == (NOT_REPRODUCED, refuted, 2)
+
+
+def test_a_figure_of_one_epoch_is_held_against_a_further_run():
+    mean, single = claim("value"), claim("value", single=True)
+    runs = (92.1, 92.3, 92.5)
+    assert verdict(mean, *runs) == verdict(single, 92.33, 92.34, 92.35) == REPRODUCED
+    assert verdict(single, *runs) == WITHIN_NOISE
+    assert verdict(single, 94.0, 94.01, 94.02) == NOT_REPRODUCED
+
+
+def test_seeds_that_diverged_before_a_figure_are_not_passed_over():
+    one = claim("value")
+    kept = judge_runs(one, Measured("paper", (measured(92.3, 92.3, 92.3),)))
+    lost = judge_runs(one, Measured("paper", (measured(92.3, 92.3, 92.3, lost=1),)))
+    assert (kept.verdict, lost.verdict) == (REPRODUCED, WITHIN_NOISE)
+    assert "1 more of 4 seeds diverged before it" in lost.reason
 
 
 def test_of_a_bound_the_reading_on_the_right_side_is_the_nearest():

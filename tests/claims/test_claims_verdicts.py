@@ -232,10 +232,57 @@ def test_a_run_that_ends_within_a_range_of_epochs_has_no_figure_of_it(factory, j
     assert "spread unknown" in judged().loc["table4_row1_mean", "measured"]
 
 
+def test_quantisation_after_training_does_not_borrow_the_spread_of_trainings(factory, judged):
+    write_pool(factory)
+    write(factory, "fp32_cifar10", 0.92, 0.921)
+    write(factory, "ptq4_cifar10", 0.66, 0.60)
+    row = judged().loc["table2_ptq"]
+    assert "63.00 ± 18.94 % (n = 2" in row["measured"]
+
+
+def test_two_seeds_too_far_apart_for_the_pool_have_their_own_spread(factory, judged):
+    write_pool(factory)
+    write(factory, "main_cifar10", 0.92, 0.9215)
+    assert "n = 2, pooled over 3 experiments" in judged().loc["cifar10_best", "measured"]
+    write(factory, "main_cifar10", 0.89, 0.92)
+    write_pool(factory, 0.0001)
+    assert "n = 2, own, df 1" in judged().loc["cifar10_best", "measured"]
+
+
+def test_a_reading_without_a_common_seed_is_still_to_run(factory, judged):
+    write(factory, "main_cifar10", 0.90, 0.901, 0.902)
+    for name in ("fp32_cifar10", "fp32_plain_cifar10"):
+        write(factory, name, 0.95, 0.951, 0.952)
+    factory.write("fp32_sgd_cifar10", "paper", 7, 0.95)
+    row = judged().loc["gap_measured"]
+    assert row["verdict"] == NOT_MEASURED
+    assert "not all readings have run: “FP32, SGD" in row["reason"]
+
+
+def test_a_seed_that_diverged_before_the_figure_counts_against_it(factory, judged):
+    for name in ("main_cifar10", "fp32_cifar10"):
+        write(factory, name, 0.90, 0.901, 0.902)
+    assert judged().loc["parity_zero_rate", "verdict"] == REPRODUCED
+    cut_short(factory.write("main_cifar10", "paper", 2, 0.9), 40)
+    row = judged().loc["parity_zero_rate"]
+    assert row["verdict"] == WITHIN_NOISE
+    assert "1 more of 3 seeds diverged before it" in row["reason"]
+
+
+def test_what_torch_can_do_is_not_shown_by_kernels_of_our_own(factory, judged):
+    folders = [factory.write(name, "paper") for name in ("main_cifar10", "main_cifar100")]
+    assert judged().loc["no_specialised_kernels", "verdict"] == REPRODUCED
+    for folder in folders:
+        record = json.loads((folder / "record.json").read_text())
+        record["environment"]["kernels"] = {"step": "fused"}
+        (folder / "record.json").write_text(json.dumps(record))
+    assert judged().loc["no_specialised_kernels", "verdict"] == NOT_MEASURED
+
+
 def test_figures_of_a_whole_run_are_pooled_with_runs_of_its_length(factory, judged):
-    """The best of six epochs at a high rate scatters otherwise than the best of 150; epoch 1 is epoch 1 in both."""
+    """The best of 100 epochs, the last at a rate of zero, scatters otherwise than that of 150; epoch 1 is epoch 1."""
     write(factory, "main_cifar10", 0.92)
-    for name in ("mobile_cifar10", "ablation_no_weight_clip"):
+    for name in ("ablation_no_gradient_clip", "ablation_no_weight_clip"):
         write(factory, name, 0.7, 0.8)
     frame = judged()
     assert "spread unknown" in frame.loc["cifar10_best", "measured"]

@@ -104,7 +104,7 @@ def test_the_first_screen_asks_and_answers(factory, tmp_path):
         factory.write(name, "short", best=best)
     _, text = build(factory, tmp_path)
     assert "All there is so far" not in text
-    assert "unquantised in bfloat16 is, in points: CIFAR-10 −1.00 (best epoch), −1.00 (last epoch)." in text
+    assert "unquantised in bfloat16 is, in points: CIFAR-10 −1.00 (best epoch), −1.00 (last epoch) (1 seed)." in text
     assert "(150 epochs; 100 in the ablation) decide" in text
     for seed in (0, 1, 2):
         factory.write("main_cifar10", "paper", seed, 0.920 + 0.001 * seed)

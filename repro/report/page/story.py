@@ -120,13 +120,14 @@ def _headline(records: Records, ledger: Ledger) -> Iterator[str]:
         runs = (view.runs(name) for pair in PAIRS.values() for name in pair)
         length = span((epochs for each in runs for epochs in each["epochs"]), "epoch")
         yield f"In runs shortened to {length}, 4-bit training minus the same training {_plain(view)} is, in"
-        yield "points: " + "; ".join(f"{data} {', '.join(texts)}" for data, texts in gaps.items()) + "."
+        seeds = span((test.difference.n for test in tests.values()), "seed")
+        yield "points: " + "; ".join(f"{data} {', '.join(texts)}" for data, texts in gaps.items()) + f" ({seeds})."
     else:
         yield " ".join(f"{_verdict(test)} on {data}, {RULES[rule]}: {_words(test)}."
                        for (data, rule), test in tests.items())  # fmt: skip
     claims, facts = ledger.settled
     yield (
-        f"Before anything is trained, {claims} of the paper's {len(ledger.claims)} claims, about "
+        f"Before anything is trained, {claims} of the ledger's {len(ledger.claims)} claims, about "
         f"{counted(facts, 'fact')}, are contradicted by its authors' log, arithmetic or its own text."
     )
 
@@ -144,7 +145,7 @@ def _verdict(test: Equivalence) -> str:
         return "Undecided"
     if test.p_value < ALPHA:
         return "Yes"
-    low, high = test.difference.low, test.difference.high
+    low, high = test.interval
     return "No" if low > MARGIN or high < -MARGIN else "Not shown"
 
 
