@@ -25,7 +25,6 @@ UNITS: Mapping[str, tuple[float, int]] = {
     "orders of magnitude": (1, 2),
     "rank correlation": (1, 2),
     "of the initial rate": (1, 3),
-    "learning rate": (1, 6),
     "weight units": (1, 2),
     "log units": (1, 3),
     "nats": (1, 3),

@@ -17,12 +17,17 @@ from tests.conftest import PROJECT
 TEXT = (PROJECT / "docs" / "methods.md").read_text()
 CODE = [textwrap.dedent(code) for code in re.findall(r"^ *```python\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)]
 SIZES = {"train": 600, "test": 200}  # of the printed data set
+SPECS = {
+    "quantizer": {"name": "percentile", "bit_width": 4, "percentile": 99.9},
+    "model": {"name": "small", "channels": 16},
+    "dataset": {"name": "mine", "train_images": 256, "test_images": None, "validation_fraction": 0.0},
+}
 TABLES = {"quantizer": "QUANTIZERS", "model": "MODELS", "dataset": "DATASETS"}
 
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_what_is_printed_trains(tmp_path: Path, kind: str) -> None:
-    name = {"quantizer": "percentile", "model": "small", "dataset": "mine"}[kind]
+    name = SPECS[kind]["name"]
     line = re.search(rf"`(\"{name}\": \w+\((.*)\))`", TEXT)
     module = re.search(r"(repro\.\w+\.\w+):", line[2])[1]
     block = re.search(rf"`({kind}: \{{name: {name}.*?\}})`", TEXT)[1]
@@ -52,5 +57,5 @@ def test_what_is_printed_trains(tmp_path: Path, kind: str) -> None:
     assert done.returncode == 0, done.stderr
     (path,) = find_records(tmp_path / "results")
     record = json.loads(path.read_text())  # this process has no such method
-    assert record["spec"][kind]["name"] == name
+    assert record["spec"][kind] == SPECS[kind]
     assert all(2 <= layer["levels"] <= 15 for layer in record["layers"] if layer["quantized"])

@@ -92,7 +92,7 @@ class Evidence:
         found: pd.Series = rows[rows["epoch"] == rows["seed"].map(epochs)].set_index("seed")["test_accuracy"]
         return found
 
-    def weights_taken(self, scale: str, experiment: str) -> pd.DataFrame:
+    def accuracies_taken(self, scale: str, experiment: str) -> pd.DataFrame:
         """Of PTQ, by seed, where the weights that it took have another accuracy than their own record.
 
         They were trained again on another platform, or evaluated there.
@@ -110,16 +110,15 @@ class Evidence:
         return both[~((taken - recorded).abs() < 1e-6)]  # records round
 
     def trained_again(self, scale: str) -> pd.DataFrame:
-        """What ``weights_taken`` finds for any experiment of a scale, each pair of accuracies of a seed once."""
-        ptq = self.runs[(self.runs["scale"] == scale) & self.runs["source_test_accuracy"].notna()][
-            "experiment"
-        ].unique()
-        found = [self.weights_taken(scale, experiment).reset_index() for experiment in ptq]
+        """What ``accuracies_taken`` finds for any experiment of a scale, each pair of accuracies of a seed once."""
+        takes = (self.runs["scale"] == scale) & self.runs["source_test_accuracy"].notna()
+        names = self.runs.loc[takes, "experiment"].unique()
+        found = [self.accuracies_taken(scale, name).reset_index() for name in names]
         return pd.concat(found).drop_duplicates() if found else pd.DataFrame(columns=["seed", "taken", "recorded"])
 
     def weights_accuracy(self, scale: str, experiment: str) -> str:
         """The accuracy of those weights in words; empty where it is the record's."""
-        taken = self.weights_taken(scale, experiment)["taken"]
+        taken = self.accuracies_taken(scale, experiment)["taken"]
         accuracies = ", ".join(f"{100 * accuracy:.2f}\N{NO-BREAK SPACE}%" for accuracy in taken)
         return f", of weights with {accuracies}" if accuracies else ""
 

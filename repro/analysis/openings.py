@@ -28,14 +28,13 @@ class Openings:
         if key not in self._found:
             specs = self._resolved(scale)
             own = specs.get(experiment)
-            known = self.evidence.config.experiments.get(experiment)
-            if own is None or known is None or own["epochs"] != known.settings["epochs"]:
-                self._found[key] = {}
+            if own is None or own["epochs"] != self.evidence.config.experiments[experiment].settings["epochs"]:
+                shared = {}
             else:
-                self._found[key] = {
-                    name: own["epochs"] if specs[name] == own else shared_epochs(own, specs[name])
-                    for name in self._recorded.get(scale, ())
-                }
+                recorded = {name: specs[name] for name in self._recorded.get(scale, ())}
+                shared = {name: own["epochs"] if spec == own else shared_epochs(own, spec)
+                          for name, spec in recorded.items()}  # fmt: skip
+            self._found[key] = {name: epochs for name, epochs in shared.items() if epochs}
         return self._found[key]
 
     @cached_property

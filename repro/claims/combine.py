@@ -1,7 +1,7 @@
 """How several readings of a claim make one verdict, and which of them stands for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repro.claims.claim import Claim, Measured, Measurement
 from repro.claims.rules import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, RULES, WITHIN_NOISE, Judgement
@@ -32,61 +32,60 @@ def distance(claim: Claim, value: float) -> float:
     return max(printed.low - value, value - printed.high, 0.0)
 
 
-def closest(claim: Claim, measured: Measured) -> Decision:
-    """Where the paper leaves open what it ran, any of its readings will do.
-
-    Reproduced if one is, corrected for their number: it was chosen. Not reproduced if every one is refuted, which
-    needs no correction, for nothing was chosen then. A reading that has not run could still reproduce it.
-    """
+def _judged(claim: Claim, ordered: Sequence[Measurement], choices: int = 1) -> list[Decision]:
+    """Each reading by the claim's rule, its interval corrected for so many."""
     rule = RULES[claim.rule].measured
-    ordered = sorted(measured.found, key=lambda one: distance(claim, one.mean))
-    corrected = [Decision(rule(claim, one, measured.choices), one, measured.choices) for one in ordered]
-    reproduced = _first(corrected, REPRODUCED)
-    if reproduced is not None:
-        return reproduced
-    alone = [Decision(rule(claim, one, 1), one) for one in ordered]
-    if measured.missing:
-        reason = f"{alone[0].judgement.reason}; not all readings have run: {', '.join(measured.missing)}"
-        return Decision(Judgement(NOT_MEASURED, reason), ordered[0])
-    if all(one.judgement.verdict == NOT_REPRODUCED for one in alone):
-        every = f"; all {measured.choices} readings are refuted" if measured.choices > 1 else ""
-        return Decision(Judgement(NOT_REPRODUCED, alone[0].judgement.reason + every), ordered[0])
-    return _first(corrected, WITHIN_NOISE) or _first(alone, NOT_MEASURED) or _undecided(corrected[0])
+    return [Decision(rule(claim, one, choices), one, choices) for one in ordered]
 
 
-def _undecided(decision: Decision) -> Decision:
-    """A reading that was refuted, or reproduced before its correction, where others leave the claim open."""
-    reason = f"{decision.judgement.reason}; not every reading is refuted"
-    return Decision(Judgement(WITHIN_NOISE, reason), decision.shown, decision.choices)
+def _because(decision: Decision, verdict: str, reason: str) -> Decision:
+    """The same measurement with another verdict, and why."""
+    return replace(decision, judgement=Judgement(verdict, f"{decision.judgement.reason}{reason}"))
 
 
 def _first(decisions: Sequence[Decision], verdict: str) -> Decision | None:
     return next((one for one in decisions if one.judgement.verdict == verdict), None)
 
 
+def closest(claim: Claim, measured: Measured) -> Decision:
+    """Where the paper leaves open what it ran, any of its readings will do.
+
+    Reproduced if one is, corrected for their number: it was chosen. Not reproduced if every one is refuted, which
+    needs no correction, for nothing was chosen then. A reading that has not run could still reproduce it.
+    """
+    ordered = sorted(measured.found, key=lambda one: distance(claim, one.mean))
+    corrected, alone = _judged(claim, ordered, measured.choices), _judged(claim, ordered)
+    reproduced = _first(corrected, REPRODUCED)
+    if reproduced is not None:
+        return reproduced
+    if measured.missing:
+        return _because(alone[0], NOT_MEASURED, f"; not all readings have run: {', '.join(measured.missing)}")
+    if all(one.judgement.verdict == NOT_REPRODUCED for one in alone):
+        every = f"; all {measured.choices} readings are refuted" if measured.choices > 1 else ""
+        return _because(alone[0], NOT_REPRODUCED, every)
+    undecided = _first(corrected, WITHIN_NOISE) or _first(alone, NOT_MEASURED)
+    return undecided or _because(corrected[0], WITHIN_NOISE, "; not every reading is refuted")
+
+
 def each(claim: Claim, measured: Measured) -> Decision:
     """A claim of all its readings: reproduced if each is; not if one is refuted, corrected for their number."""
-    rule = RULES[claim.rule].measured
     ordered = sorted(measured.found, key=lambda one: distance(claim, one.mean), reverse=True)  # the weakest first
-    corrected = [Decision(rule(claim, one, measured.choices), one, measured.choices) for one in ordered]
+    corrected, alone = _judged(claim, ordered, measured.choices), _judged(claim, ordered)
     refuted = _first(corrected, NOT_REPRODUCED)
     if refuted is not None:
         return refuted
-    alone = [Decision(rule(claim, one, 1), one) for one in ordered]
     if measured.missing:
-        reason = f"{alone[0].judgement.reason}; still to run: {', '.join(measured.missing)}"
-        return Decision(Judgement(NOT_MEASURED, reason), ordered[0])
+        return _because(alone[0], NOT_MEASURED, f"; still to run: {', '.join(measured.missing)}")
     order = (NOT_MEASURED, NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED)
     weakest = min(alone, key=lambda one: order.index(one.judgement.verdict))
     if weakest.judgement.verdict == NOT_REPRODUCED:  # but not once corrected
-        reason = f"{weakest.judgement.reason}, which does not hold up among {measured.choices} readings"
-        return Decision(Judgement(WITHIN_NOISE, reason), weakest.shown)
+        return _because(weakest, WITHIN_NOISE, f", which does not hold up among {measured.choices} readings")
     return weakest
 
 
 def first(claim: Claim, measured: Measured) -> Decision:
     """A claim of one figure."""
-    return Decision(RULES[claim.rule].measured(claim, measured.found[0], 1), measured.found[0])
+    return _judged(claim, measured.found)[0]
 
 
 COMBINE: Mapping[str, Callable[[Claim, Measured], Decision]] = {

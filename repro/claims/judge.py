@@ -170,8 +170,8 @@ def _judge(claim: Claim, findings: Findings) -> Judgement:
 
 def judge_runs(claim: Claim, measured: Measured) -> Judgement:
     """The verdict of the runs of one scale that decides."""
-    judgement, found = (decision := decide(claim, measured)).judgement, decision.shown
-    runs = f"{found.runs} at scale {measured.scale}"
+    decision = decide(claim, measured)
+    judgement, runs = decision.judgement, f"{decision.shown.runs} at scale {measured.scale}"
     reason = "; ".join(part for part in (judgement.reason, runs, measured.bf16) if part)
     by = measured.scale if judgement.verdict != NOT_MEASURED else ""
     return Judgement(judgement.verdict, reason, by)

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from repro.analysis import map_epochs
-from repro.paper import authors_log
 
 PRINTED = 0.00005  # half a unit in the last digit of an accuracy printed in per cent with two decimals
 LARGEST_MAGNITUDE = 38.5  # log10 of FP32's largest number
@@ -173,19 +172,6 @@ def largest_rate_rise(run: RunView) -> float:
     return float(rates.diff().max() / rates.iloc[0]) if len(rates) > 1 else NAN
 
 
-def epochs_before_lowest_rate(run: RunView) -> float:
-    """Epochs completed before the one of the lowest learning rate; of the middle one, since the log rounds rates."""
-    rates = run.epochs["learning_rate"]
-    return float(run.epochs.loc[rates == rates.min(), "epoch"].median()) - 1
-
-
-def largest_rate_difference(run: RunView, to: str) -> float:
-    """Largest difference of the learning rate at any epoch to the authors' log of a data set."""
-    other = authors_log(to)["learning_rate"]
-    rates = run.epochs["learning_rate"]
-    return float((rates.reset_index(drop=True) - other).abs().max()) if len(rates) == len(other) else NAN
-
-
 def equal_accuracies(run: RunView, cells: Sequence[Sequence[Any]]) -> float:
     """How many printed cells ``[epoch, column, per cent]`` are digit for digit this run's."""
     values = [(_one(run.column(column, epoch, epoch)), printed / 100) for epoch, column, printed in cells]
@@ -204,11 +190,6 @@ def completed(run: RunView) -> float:
 def completed_by_torch(run: RunView) -> float:
     """The same of runs with torch's own operators; NaN of others."""
     return completed(run) if run.facts.get("kernels") == "torch" else NAN
-
-
-def images(run: RunView) -> float:
-    """Training, validation and test images."""
-    return sum(run.fact(name) for name in ("train_images", "validation_images", "test_images"))
 
 
 def seconds_for(run: RunView, epochs: int) -> float:
@@ -249,7 +230,7 @@ def gradient_magnitude(run: RunView) -> float:
 TEST_ACCURACIES = (best_test_accuracy, final_test_accuracy, validated_test_accuracy, test_accuracy_at)
 
 # The same for every seed, so that one run tells.
-SEEDLESS = (images, largest_rate_rise, epochs_before_lowest_rate, largest_rate_difference)
+SEEDLESS = (largest_rate_rise,)
 
 # Whether a run lost its numbers: the spread of runs that did not, which is what a pool has, says nothing of it.
 OUTCOMES = (completed, completed_by_torch, epochs_without_numbers)

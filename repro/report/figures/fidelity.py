@@ -9,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from repro.analysis import Openings
-from repro.config import Plan
-from repro.config.trajectories import shared_epochs
 from repro.paper import authors_log, read_logs
 from repro.report.figures.plot import Drawing, Plot, canvas, nothing, whole_ticks
 from repro.report.figures.style import LINE, OURS_COLOR, SOFT
@@ -49,17 +47,9 @@ def beside_log(view: View, dataset: str) -> pd.DataFrame:
 
 
 def _experiments(view: View, dataset: str) -> list[str]:
-    """The main run and what shares its first epochs anywhere."""
-    main = read_logs()[dataset]["experiment"]
-    names = []
-    for scale in view.config.scales:
-        if view.config.scales[scale].decides:
-            plan = Plan(view.config, scale)
-            known = [one.name for one in plan.experiments]
-            if main in known:
-                own = plan.run(main, 0).spec
-                names += [name for name in known if shared_epochs(plan.run(name, 0).spec, own)]
-    return list(dict.fromkeys(names))
+    """The main run and what shares its first epochs at any scale."""
+    main, openings = read_logs()[dataset]["experiment"], Openings(view.evidence)
+    return list(dict.fromkeys([main, *(name for scale in view.config.scales for name in openings.of(scale, main))]))
 
 
 def _draw(view: View, dataset: str) -> Drawing:
