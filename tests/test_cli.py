@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from repro.commands.training import StopRequest
 from repro.config import Config, Plan
 from repro.records import find_records, read_csv_rows, read_record
+from repro.train import Interrupted
 
 
 def repro(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -108,6 +111,19 @@ def test_sigterm_ends_a_quantisation_at_once(folder: Path) -> None:
         "rounding_adaround_cifar10 seed 0: stopped by SIGTERM; nothing of it is kept, the same command begins it again"
     )
     assert [path.parts[-3] for path in find_records(folder / "results")] == ["fp32_cifar10"]
+
+
+def test_a_stop_is_swallowed_by_no_library() -> None:
+    """It came while a line was logged: `logging` catches every `Exception` there, and the run went on for hours."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    stop = StopRequest()
+    stop.listen()
+    try:
+        with pytest.raises(Interrupted), stop.at_once(), suppress(Exception):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,12 @@ class RunBusyError(ReproError):
     """Another process trains the same run."""
 
 
-class Interrupted(Exception):  # noqa: N818  (not an error: someone asked the run to stop)
-    """The run was asked to stop; a training's state, at a step's boundary, is in the checkpoint, PTQ keeps none."""
+class Interrupted(BaseException):
+    """The run was asked to stop; a training's state, at a step's boundary, is in the checkpoint, PTQ keeps none.
+
+    Like ``KeyboardInterrupt`` no ``Exception``: a signal's handler may raise it anywhere, and a library's
+    ``except Exception`` on the way, such as the one around each line of ``logging``, would swallow it.
+    """
 
 
 @contextmanager
